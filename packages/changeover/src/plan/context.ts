@@ -1,0 +1,53 @@
+import type { CrashPoint } from './crash-points.ts';
+
+/**
+ * Named places where a process may die. In production a no-op; in tests the implementation kills the process
+ * with SIGKILL, stops it, or throws. Call it synchronously, right at the place that the name describes.
+ */
+export interface Faults {
+  at(point: CrashPoint): void;
+}
+
+export const NO_FAULTS: Faults = { at: () => undefined };
+
+/** Time. Deadlines use `monotonicMs` with `bootId`, never the wall clock. */
+export interface Clock {
+  /** Milliseconds since the epoch, for people and for the audit. */
+  wallMs(): number;
+  /** CLOCK_MONOTONIC in milliseconds: comparable between processes of one boot. */
+  monotonicMs(): number;
+  /** Identity of the boot to which `monotonicMs` belongs. */
+  bootId(): string;
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+export interface Progress {
+  /** What is being worked on, e.g. `events`. */
+  readonly what: string;
+  readonly done: number;
+  /** Unknown while it is still being counted. */
+  readonly total: number | null;
+  readonly unit: 'rows' | 'bytes' | 'files' | 'steps';
+}
+
+/** Where long work tells what it is doing. Implementations must be cheap: it is called per chunk. */
+export interface Reporter {
+  progress(progress: Progress): void;
+  warn(message: string): void;
+  log(message: string): void;
+}
+
+/** What every long call is given. */
+export interface Context {
+  /** Absolute folder of the plan; relative paths of the plan resolve against it. */
+  readonly root: string;
+  /** Absolute folder of our own state (journal, sidecar, logs of units). Never inside the legacy's folders. */
+  readonly stateDir: string;
+  readonly runId: string;
+  /** Fencing token of the owner on whose behalf this runs; every store write checks it at the store's gate. */
+  readonly epoch: number;
+  readonly signal: AbortSignal;
+  readonly faults: Faults;
+  readonly clock: Clock;
+  readonly report: Reporter;
+}

@@ -1,0 +1,137 @@
+import type { Context } from './context.ts';
+import type { Finding, Footprint, Json, Side } from './words.ts';
+
+/**
+ * The port of a store: where rows live. Everything that `data/` moves goes through it.
+ * Values are exact: integers that do not fit a double are `bigint`, blobs are `Uint8Array`, JSON documents are text in the
+ * store's own form. Dates and decimals travel as text.
+ */
+export type Value = null | boolean | number | bigint | string | Uint8Array;
+export type Row = Readonly<Record<string, Value>>;
+/** Values of the key columns in the order of `TableShape.key`. */
+export type Key = readonly Value[];
+
+export interface TableShape {
+  readonly name: string;
+  /** Key columns in order. Never empty: a table without a key is refused in `check`. */
+  readonly key: readonly string[];
+  readonly columns: readonly { readonly name: string; readonly type: string; readonly nullable: boolean }[];
+}
+
+/**
+ * A place of rows that a plan names. `writes`: `rows` stores take single rows (`write`); `whole` stores (a pickle, a JSON file) are
+ * small and replaced as a whole (`replace`).
+ */
+export interface Store {
+  readonly writes: 'rows' | 'whole';
+  readonly kind: 'sqlite' | 'postgres' | 'log' | 'document';
+  readonly spec: Json;
+  /** Identity of the physical store: two syncs with equal identities share one opened store. */
+  identity(ctx: Pick<Context, 'root'>): string;
+  /** A store with triggers refuses writes by itself; a file is fenced by stopping the unit that writes it. */
+  readonly fencedBy: 'store' | 'unit';
+  open(ctx: Context, side: Side): Promise<OpenStore>;
+}
+
+/** What one write transaction carries. Upserts name the key only; deletes come first. */
+export interface WriteBatch {
+  readonly epoch: number;
+  readonly changes: readonly {
+    readonly table: string;
+    readonly deletes: readonly Key[];
+    readonly upserts: readonly Row[];
+  }[];
+  /** Written in the same transaction; a second write with the same (run, sync, table, seq) must be a no-op. */
+  readonly ledger?: LedgerEntry;
+}
+
+export interface LedgerEntry {
+  readonly run: string;
+  readonly sync: string;
+  readonly table: string;
+  /** 0-based number of the chunk. */
+  readonly seq: number;
+  /** Last source key of the chunk, encoded by `encodeKey`; null for the last, empty chunk. */
+  readonly lastKey: string | null;
+  readonly rows: number;
+  /** Hex digest over the canonical rows. */
+  readonly hash: string;
+  /** True on the entry that ends the table. */
+  readonly complete: boolean;
+}
+
+export interface ChangeBatch {
+  readonly changes: readonly { readonly table: string; readonly key: Key }[];
+  /** Tables that must be compared whole (truncated, rotated, rebuilt, capture lost). */
+  readonly rescan: readonly string[];
+  /** Changes left behind this batch, as far as known. */
+  readonly remaining: number;
+  /** Opaque to the caller: what `acknowledge` removes, exactly. */
+  readonly token: unknown;
+}
+
+/**
+ * Knows which keys changed. Trigger captures write a change table; scanning captures (files) compare with the state of the last
+ * acknowledged scan, kept in our own state folder. Either way: a change is pending until `acknowledge`, and a change that
+ * happens between `pending` and `acknowledge` is never lost.
+ */
+export interface Capture {
+  /** Idempotent. After it resolves, every later committed change of `tables` is captured. */
+  install(tables: readonly string[]): Promise<void>;
+  pending(limit: number): Promise<ChangeBatch>;
+  acknowledge(batch: ChangeBatch): Promise<void>;
+  /** Empty when everything that `install` made is still as it was made. */
+  intact(): Promise<readonly string[]>;
+  remove(): Promise<void>;
+}
+
+/**
+ * An opened store, for one side. Implementers must not assume that rows stay while they are read, that `chunk` is called from the
+ * start, or that the process that wrote a ledger entry is the one that reads it.
+ */
+export interface OpenStore {
+  readonly kind: Store['kind'];
+  shape(table: string): Promise<TableShape>;
+  /** Rows in key order, strictly after `after`; fewer than `limit` means the end. */
+  chunk(table: string, after: Key | null, limit: number): Promise<Row[]>;
+  /** The rows of `keys` as they are now; missing ones are deleted. Order is free. */
+  rows(table: string, keys: readonly Key[]): Promise<Row[]>;
+  count(table: string): Promise<number>;
+  readonly capture: Capture;
+
+  /** Bookkeeping (gate, ledger, fence function); idempotent. */
+  prepare(): Promise<void>;
+  /** Raises the gate to `epoch`; never lowers it. */
+  installEpoch(epoch: number): Promise<void>;
+  /** One transaction: lock the gate, check the epoch, bypass fence and capture, write, ledger, commit. */
+  write(batch: WriteBatch): Promise<void>;
+  /** Only for `whole` stores: makes the content exactly these rows, durably and atomically; leaves the bytes alone if it already is. */
+  replace?(content: Readonly<Record<string, readonly Row[]>>, epoch: number): Promise<void>;
+  ledger(run: string, sync: string): Promise<LedgerEntry[]>;
+  /** Deletes all rows of `tables` through the bypass (children first); for a new run on a used target. */
+  empty(tables: readonly string[], epoch: number): Promise<void>;
+  /** Sets generators of keys past the highest key of `tables`. */
+  sequences(tables: readonly string[]): Promise<void>;
+
+  lock(tables: readonly string[]): Promise<StoreLock>;
+  /** Refuses foreign writes of `tables` from now on, outside of a lock. Idempotent. */
+  fence(tables: readonly string[]): Promise<void>;
+  unfence(): Promise<void>;
+  isFenced(): Promise<boolean>;
+
+  check(tables: readonly string[], role: 'source' | 'target'): Promise<Finding[]>;
+  footprint(tables: readonly string[], role: 'source' | 'target'): Promise<Footprint[]>;
+  /** Removes everything of ours. */
+  uninstall(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * A store transaction that keeps writers out. Reads, capture and acknowledge of the OpenStore go through it while it is open.
+ * `fence` creates the refusing trigger inside it and commits; `release` rolls the lock back but keeps what was acknowledged
+ * consistent (a change row removed but not applied is never the result).
+ */
+export interface StoreLock {
+  fence(): Promise<void>;
+  release(): Promise<void>;
+}
