@@ -16,6 +16,31 @@ interface Entry {
 export const CATALOGUE = {
   // plan
   // engine
+  CHG_CUTOVER_DEADLINE: {
+    message: 'the switch was given up in state {state}: the deadline of the hold passed',
+    exit: 1,
+    hint: 'The old side serves on and nothing was lost. See `changeover status`, then raise cutover.hold.deadline or run `changeover cutover` at a quieter time.',
+  },
+  CHG_CUTOVER_INTERRUPTED: {
+    message: 'the switch was given up in state {state}: the operator interrupted it',
+    exit: 1,
+    hint: 'The old side serves on. Run `changeover cutover` again when ready.',
+  },
+  CHG_CUTOVER_RUNNER_LOST: {
+    message: 'the process that ran the switch died in state {state}',
+    exit: 1,
+    hint: 'The keeper put the old side back in service. Run `changeover cutover` again.',
+  },
+  CHG_CUTOVER_SETTINGS_CHANGED: {
+    message: 'settings of the legacy were edited after they were moved',
+    exit: 1,
+    hint: 'The old side serves on. Run `changeover rollback` and then `changeover run`, so that the new settings are moved too.',
+  },
+  CHG_CUTOVER_UNPROVEN: {
+    message: 'the two sides are not proven equal ({direction}): {count} checks did not pass, the first is {check}: {outcome}, {evidence}',
+    exit: 1,
+    hint: 'The side that served before serves on. Run `changeover verify` for the differing keys.',
+  },
   // snapshot
   // config
   // data

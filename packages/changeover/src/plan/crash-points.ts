@@ -7,7 +7,39 @@ export const CRASH_POINTS = [
   // snapshot
   // config
   // data
-  // cutover
+  // cutover: `<STATE>.journaled` lies between the journal's write and the action, `<STATE>.done` right after the action
+  'cutover.HOLD.journaled',
+  'cutover.HOLD.done',
+  'cutover.QUIESCE.journaled',
+  'cutover.QUIESCE.done',
+  'cutover.LOCK.journaled',
+  'cutover.LOCK.done',
+  'cutover.FENCE.journaled',
+  'cutover.FENCE.done',
+  'cutover.COMMIT_NEW.journaled',
+  'cutover.OPEN.journaled',
+  'cutover.OPEN.unfenced',
+  'cutover.OPEN.done',
+  'cutover.RELEASE.journaled',
+  'cutover.RELEASE.done',
+  'cutover.LIVE_NEW.journaled',
+  'cutover.RB_REHEARSE.journaled',
+  'cutover.RB_REHEARSE.done',
+  'cutover.RB_HOLD.journaled',
+  'cutover.RB_HOLD.done',
+  'cutover.RB_LOCK.journaled',
+  'cutover.RB_LOCK.done',
+  'cutover.RB_FENCE.journaled',
+  'cutover.RB_FENCE.done',
+  'cutover.COMMIT_OLD.journaled',
+  'cutover.RB_OPEN.journaled',
+  'cutover.RB_OPEN.unfenced',
+  'cutover.RB_OPEN.done',
+  'cutover.RB_RELEASE.journaled',
+  'cutover.RB_RELEASE.done',
+  'cutover.LIVE_OLD.journaled',
+  'cutover.revert.unfenced',
+  'cutover.revert.restarted',
 ] as const;
 
 export type CrashPoint = (typeof CRASH_POINTS)[number];

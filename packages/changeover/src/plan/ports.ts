@@ -35,6 +35,8 @@ export interface Unit extends PlanPart {
   passivate(ctx: Context): Promise<void>;
   /** Resolves when everything it acknowledged is in its stores; rejects when that cannot be seen before `deadlineMs` (monotonic). */
   quiesce(ctx: Context, deadlineMs: number): Promise<void>;
+  /** Boots it once on copies of its files below `folder`, without devices, and measures that; null where the plan does not say how. */
+  rehearse(ctx: Context, folder: string): Promise<{ readonly bootMs: number } | null>;
 }
 
 export interface UnitStatus {
@@ -92,8 +94,6 @@ export interface DataPort extends PlanPart {
   unfence(ctx: Context, side: Side): Promise<void>;
   /** True when at least one store of the side refuses foreign writes now. */
   isFenced(ctx: Context, side: Side): Promise<boolean>;
-  /** Applies the reverse changes to copies of the legacy's file stores in `folder`, to rehearse its boot. */
-  rehearseReverse(ctx: Context, folder: string): Promise<void>;
   /** Removes everything of ours from both sides; `emptyTarget` also the rows that this run added to next. */
   uninstall(ctx: Context, options: { readonly emptyTarget: boolean }): Promise<void>;
   /** Closes connections. */

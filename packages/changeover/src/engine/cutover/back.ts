@@ -1,0 +1,75 @@
+import { rm } from 'node:fs/promises';
+import type { Context } from '../../plan/context.ts';
+import type { LockedData } from '../../plan/ports.ts';
+import type { Verdict } from '../../plan/words.ts';
+import { assertInTime, enter, holdLease, openLease, startDeadline, withoutCancel } from './machine.ts';
+import { openLegacy } from './open.ts';
+import { LEGACY_BOOT, type CutoverParts } from './parts.ts';
+import { rehearsalFolder, revertToNext } from './revert.ts';
+import { assertProven, catchUpUntilClose } from './evidence.ts';
+import type { SwitchResult } from './forward.ts';
+
+/** LIVE_NEW to LIVE_OLD, with everything that was written since the cutover. The mirror image of `switchToNext`. */
+export async function switchToLegacy(ctx: Context, parts: CutoverParts): Promise<SwitchResult> {
+  await parts.data.installEpoch(ctx);
+  await catchUpUntilClose(ctx, parts, 'reverse');
+  const before = await parts.data.verify(ctx, 'reverse', 'full');
+  assertProven(before, 'reverse');
+
+  let locked: LockedData | null = null;
+  let verdicts: readonly Verdict[];
+  try {
+    await rehearse(ctx, parts);
+    const deadline = startDeadline(ctx, parts.limits.rollbackHoldDeadlineMs);
+    const held = enter(ctx, parts, 'RB_HOLD', { lease: holdLease(ctx, deadline) });
+    await parts.gateway.acknowledged(deadline.ctx, held.version, deadline.untilMs);
+    const drainUntilMs = ctx.clock.monotonicMs() + parts.limits.drainDeadlineMs;
+    await parts.gateway.drained(deadline.ctx, 'next', Math.min(deadline.untilMs, drainUntilMs));
+    for (const unit of parts.next) await unit.passivate(deadline.ctx);
+    ctx.faults.at('cutover.RB_HOLD.done');
+    assertInTime(ctx, deadline, 'RB_HOLD');
+
+    enter(ctx, parts, 'RB_LOCK');
+    locked = await parts.data.lock(deadline.ctx, 'reverse');
+    await locked.applyToEmpty();
+    verdicts = await locked.verify('changed');
+    assertProven(verdicts, 'reverse');
+    await locked.sequences();
+    ctx.faults.at('cutover.RB_LOCK.done');
+    assertInTime(ctx, deadline, 'RB_LOCK');
+
+    enter(ctx, parts, 'RB_FENCE');
+    const fencing = locked;
+    locked = null;
+    await fencing.fence();
+    ctx.faults.at('cutover.RB_FENCE.done');
+    assertInTime(ctx, deadline, 'RB_FENCE');
+
+    enter(ctx, parts, 'COMMIT_OLD');
+    assertInTime(ctx, deadline, 'COMMIT_OLD');
+  } catch (cause) {
+    await revertToNext(ctx, parts, locked, cause);
+    return { verdicts: before, reverted: cause };
+  }
+  enter(ctx, parts, 'RB_OPEN', { side: 'legacy', lease: openLease(ctx) });
+  await openLegacy(withoutCancel(ctx), parts);
+  return { verdicts: [...before, ...verdicts], reverted: null };
+}
+
+/**
+ * A legacy that must boot makes its boot part of the hold. It is booted once on copies, while the new side serves, so that the time is
+ * known and a legacy that no longer boots is found before anything is held.
+ */
+async function rehearse(ctx: Context, parts: CutoverParts): Promise<void> {
+  if (parts.data.fencedBy('legacy') !== 'unit') return;
+  enter(ctx, parts, 'RB_REHEARSE');
+  const folder = rehearsalFolder(ctx);
+  let bootMs = 0;
+  for (const unit of parts.legacy) {
+    const measured = await unit.rehearse(ctx, folder);
+    bootMs += measured?.bootMs ?? 0;
+  }
+  parts.journal.put(LEGACY_BOOT, Math.round(bootMs));
+  await rm(folder, { recursive: true, force: true });
+  ctx.faults.at('cutover.RB_REHEARSE.done');
+}

@@ -1,0 +1,31 @@
+import { ChangeoverError } from '../../errors.ts';
+import type { Context } from '../../plan/context.ts';
+import type { Direction, Verdict } from '../../plan/words.ts';
+import type { CutoverParts } from './parts.ts';
+
+/** Below this many changes left, another pass before the hold would not make the hold shorter. */
+const CLOSE_ENOUGH_CHANGES = 200;
+/** A source that is written faster than it can be followed never gets close; the hold's deadline then decides. */
+const MAX_PASSES = 50;
+
+/** Shortens the hold: what is applied now need not be applied while requests wait. */
+export async function catchUpUntilClose(ctx: Context, parts: CutoverParts, direction: Direction): Promise<void> {
+  for (let pass = 0; pass < MAX_PASSES; pass++) {
+    const { pending } = await parts.data.catchUp(ctx, direction);
+    if (pending <= CLOSE_ENOUGH_CHANGES) return;
+  }
+}
+
+/** A switch rests on proof: FAIL stops it, and so does a verdict that rests on nothing. */
+export function assertProven(verdicts: readonly Verdict[], direction: Direction): void {
+  const unproven = verdicts.filter((verdict) => verdict.outcome !== 'PASS');
+  const [first] = unproven;
+  if (first === undefined) return;
+  throw new ChangeoverError('CHG_CUTOVER_UNPROVEN', {
+    direction,
+    count: unproven.length,
+    check: first.check,
+    outcome: first.outcome,
+    evidence: first.evidence,
+  });
+}

@@ -1,0 +1,68 @@
+import type { Authority, CutoverState } from '../../plan/authority.ts';
+import type { Context } from '../../plan/context.ts';
+import type { CrashPoint } from '../../plan/crash-points.ts';
+import { ChangeoverError } from '../../errors.ts';
+import type { AuthorityChange, CutoverParts } from './parts.ts';
+
+/** How much longer than the switch's own deadline the lease runs, so that a living runner reverts by itself before it is killed. */
+const LEASE_GRACE_MS = 750;
+/** How long the gateway may take to release, and a new side to open, before the keeper takes over. */
+const OPEN_LEASE_MS = 15_000;
+
+/** Writes `state` to the authority's row and tells everybody; the action that the name stands for comes after it. */
+export function enter(ctx: Context, parts: CutoverParts, state: CutoverState, change: AuthorityChange = {}): Authority {
+  const before = parts.journal.authority();
+  const authority = parts.journal.setAuthority(before.version, { ...change, state });
+  parts.emit({ event: 'state', state, side: authority.side, epoch: authority.epoch });
+  ctx.faults.at(journaledPoint(state));
+  return authority;
+}
+
+function journaledPoint(state: CutoverState): CrashPoint {
+  return `cutover.${state}.journaled`;
+}
+
+/** A deadline in monotonic time, as it is written into the lease. */
+export interface Deadline {
+  readonly untilMs: number;
+  /** A context whose signal also ends at the deadline. */
+  readonly ctx: Context;
+}
+
+export function startDeadline(ctx: Context, deadlineMs: number): Deadline {
+  const untilMs = ctx.clock.monotonicMs() + deadlineMs;
+  const signal = AbortSignal.any([ctx.signal, AbortSignal.timeout(Math.max(1, Math.ceil(deadlineMs)))]);
+  return { untilMs, ctx: { ...ctx, signal } };
+}
+
+export function holdLease(ctx: Context, deadline: Deadline): NonNullable<AuthorityChange['lease']> {
+  return { untilMs: deadline.untilMs + LEASE_GRACE_MS, boot: ctx.clock.bootId() };
+}
+
+/** After the decision there is no way back on a deadline, only on: a fresh lease bounds how long a silent runner is waited for. */
+export function openLease(ctx: Context): NonNullable<AuthorityChange['lease']> {
+  return { untilMs: ctx.clock.monotonicMs() + OPEN_LEASE_MS, boot: ctx.clock.bootId() };
+}
+
+/** Throws when the deadline has passed or the operator asked to stop: called between the actions of a hold. */
+export function assertInTime(ctx: Context, deadline: Deadline, state: CutoverState): void {
+  if (ctx.signal.aborted) throw new ChangeoverError('CHG_CUTOVER_INTERRUPTED', { state });
+  if (ctx.clock.monotonicMs() >= deadline.untilMs) throw new ChangeoverError('CHG_CUTOVER_DEADLINE', { state });
+}
+
+/**
+ * Lets requests go again: reads first, on every worker, then writes. Between the two every worker has acknowledged the side that serves,
+ * so that no read starts on the other side once a write was acknowledged on this one.
+ */
+export async function release(ctx: Context, parts: CutoverParts, via: 'RELEASE' | 'RB_RELEASE'): Promise<void> {
+  const reads = enter(ctx, parts, via);
+  await parts.gateway.acknowledged(ctx, reads.version, ctx.clock.monotonicMs() + OPEN_LEASE_MS);
+  ctx.faults.at(via === 'RELEASE' ? 'cutover.RELEASE.done' : 'cutover.RB_RELEASE.done');
+  const live = enter(ctx, parts, via === 'RELEASE' ? 'LIVE_NEW' : 'LIVE_OLD', { lease: null, reason: null });
+  await parts.gateway.acknowledged(ctx, live.version, ctx.clock.monotonicMs() + OPEN_LEASE_MS);
+}
+
+/** Once the authority has changed sides, a cancelled signal must not leave everybody held. */
+export function withoutCancel(ctx: Context): Context {
+  return { ...ctx, signal: new AbortController().signal };
+}
