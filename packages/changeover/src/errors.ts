@@ -8,14 +8,174 @@
 
 interface Entry {
   readonly message: string;
-  /** Exit code of the command line: 1 failed, 2 the plan or the command is wrong, 3 paused for the operator. */
-  readonly exit: 1 | 2 | 3;
+  /** Exit code of the command line: 1 failed, 2 the plan or the command is wrong, 3 paused for the operator, 130 interrupted. */
+  readonly exit: 1 | 2 | 3 | 130;
   readonly hint: string;
 }
 
 export const CATALOGUE = {
   // plan
+  CHG_PLAN_INVALID: {
+    message: 'The plan has {count}; nothing was changed:\n{problems}',
+    exit: 2,
+    hint: 'Correct the plan as the arrows say, then run `changeover check`.',
+  },
   // engine
+  CHG_ENGINE_OWNED: {
+    message: 'the journal is owned by process {pid} (`{command}`, on {host} since {since}); waited {waitedMs} ms',
+    exit: 1,
+    hint: 'Wait for it, or see `changeover status`. If process {pid} hangs, end it with `kill {pid}`: the journal is free as soon as it is gone, and the next command goes on from there.',
+  },
+  CHG_ENGINE_FENCED: {
+    message: 'this process owned the journal with epoch {epoch}, but {owner} took over with epoch {current}; nothing was changed',
+    exit: 1,
+    hint: 'Let the new owner finish; see `changeover status`.',
+  },
+  CHG_ENGINE_AUTHORITY_MOVED: {
+    message: 'the authority was changed by somebody else: expected version {expected}, found version {actual} in state {state}; nothing was changed',
+    exit: 1,
+    hint: 'See `changeover status`, then run the command again.',
+  },
+  CHG_ENGINE_JOURNAL_CORRUPT: {
+    message: 'the journal {path} cannot be trusted: {detail}',
+    exit: 1,
+    hint: 'Keep the file and its -wal for `changeover doctor`. Nobody is switched while it cannot be read: gateways hold. Put back a copy of the whole state folder, or point the plan at a new one.',
+  },
+  CHG_ENGINE_JOURNAL_LATER: {
+    message: 'the journal {path} was written by a later version of Changeover: format {found}, this version knows up to {known}',
+    exit: 2,
+    hint: 'Update Changeover to at least the version that wrote it; nothing was changed.',
+  },
+  CHG_ENGINE_JOURNAL_FULL: {
+    message: 'the journal {path} cannot grow: no space is left on its disk; the last change was not made',
+    exit: 1,
+    hint: 'Free some space on the disk of {path} and run the command again: it goes on from the journal.',
+  },
+  CHG_ENGINE_JOURNAL_BUSY: {
+    message: 'the journal {path} stayed locked by another process for {waitedMs} ms',
+    exit: 1,
+    hint: 'A process that is stopped inside a write holds it. `changeover status` names the owner; end it, then run the command again.',
+  },
+  CHG_ENGINE_JOURNAL_MISSING: {
+    message: 'there is no journal at {path}',
+    exit: 1,
+    hint: 'Run `changeover run` first, or name the right plan with --config.',
+  },
+  CHG_ENGINE_JOURNAL_UNUSABLE: {
+    message: 'the journal {path} cannot be opened or written: {detail}',
+    exit: 1,
+    hint: 'Check that the folder exists, that this user may write it, and that it is on a local disk.',
+  },
+  CHG_ENGINE_RUN_MISSING: {
+    message: 'the journal has no run yet',
+    exit: 2,
+    hint: 'Run `changeover run`.',
+  },
+  CHG_ENGINE_RUN_UNFINISHED: {
+    message: 'run {run} of this plan is {status}; a second run cannot start beside it',
+    exit: 1,
+    hint: 'Go on with it by `changeover run`, or go back by `changeover rollback`.',
+  },
+  CHG_ENGINE_PLAN_CHANGED: {
+    message: 'the plan changed since run {run} was started with it:\n{difference}',
+    exit: 3,
+    hint: 'Put the plan back as it was and run again, or record the change with `changeover accept`.',
+  },
+  CHG_ENGINE_STEP_DUPLICATE: {
+    message: 'two steps of the plan have the same name {step}',
+    exit: 2,
+    hint: 'Give the parts of the plan different names.',
+  },
+  CHG_ENGINE_STEP_MISSING: {
+    message: 'run {run} has started the step {step}, which the plan no longer has',
+    exit: 3,
+    hint: 'Put that part of the plan back, then run the command again.',
+  },
+  CHG_ENGINE_STEP_UNKNOWN: {
+    message: 'the step {step} was interrupted and it cannot be seen whether it acted: {reason}',
+    exit: 3,
+    hint: 'Make what it works on reachable and run the same command again, or go back with `changeover rollback`.',
+  },
+  CHG_ENGINE_STEP_FAILED: {
+    message: 'the step {step} failed: {reason}; everything that the run had added was undone',
+    exit: 1,
+    hint: 'The legacy serves as before. Remove the cause and run `changeover run` again.',
+  },
+  CHG_ENGINE_STEP_STOPPED: {
+    message: 'the step {step} failed: {reason}; the new side serves, so nothing was undone',
+    exit: 3,
+    hint: 'Remove the cause and run the same command again, or go back with `changeover rollback`.',
+  },
+  CHG_ENGINE_UNDO_FAILED: {
+    message: 'the step {step} could not be undone: {reason}',
+    exit: 3,
+    hint: 'Nothing else was undone since. Remove the cause and run the same command again: it goes on with this step.',
+  },
+  CHG_ENGINE_VERIFY_FAILED: {
+    message: 'the step {step} acted, but its check failed: {check}: {evidence}',
+    exit: 1,
+    hint: 'See `changeover status` for all checks of the step.',
+  },
+  CHG_ENGINE_INTERRUPTED: {
+    message: 'interrupted at {step}',
+    exit: 130,
+    hint: 'Run the same command again: it goes on from there.',
+  },
+  CHG_ENGINE_FAULT: {
+    message: 'fault injected at {point}',
+    exit: 1,
+    hint: 'Unset CHANGEOVER_FAULT.',
+  },
+  CHG_ENGINE_FAULT_INVALID: {
+    message: 'CHANGEOVER_FAULT={value} is not understood: {reason}',
+    exit: 2,
+    hint: 'Write point[#pass]:kill, :stop or :throw, e.g. engine.step.acted#2:kill.',
+  },
+  CHG_ENGINE_UNIT_EXITED: {
+    message: 'the unit {name} ended while it was being started: {how}{log}',
+    exit: 1,
+    hint: 'Run its command by hand, or see {path}.',
+  },
+  CHG_ENGINE_UNIT_HUNG: {
+    message: 'the unit {name} (process {pid}) runs, but {url} gave no answer within {waitedMs} ms{log}',
+    exit: 1,
+    hint: 'See {path}; raise startTimeoutMs if it only needs longer.',
+  },
+  CHG_ENGINE_UNIT_UNHEALTHY: {
+    message: 'the unit {name} (process {pid}) is not healthy: {url} answered {answer} for {waitedMs} ms{log}',
+    exit: 1,
+    hint: 'See {path}.',
+  },
+  CHG_ENGINE_UNIT_PORT_BUSY: {
+    message: 'the port {port} of the unit {name} is used by {who}, and {url} gave {answer}',
+    exit: 1,
+    hint: 'End that process or give the unit another port.',
+  },
+  CHG_ENGINE_UNIT_UNSTOPPABLE: {
+    message: 'the unit {name} still runs as {who}, {waitedMs} ms after SIGKILL',
+    exit: 1,
+    hint: 'See `ps -o pid,stat,wchan,user,cmd -p PID`: it hangs in the kernel, belongs to another user, or somebody starts it again.',
+  },
+  CHG_ENGINE_UNIT_FOREIGN: {
+    message: 'the port {port} of the unit {name} is used by a process that this user may not see',
+    exit: 1,
+    hint: 'Run as the user of the unit, or as root.',
+  },
+  CHG_ENGINE_UNIT_HOOK_FAILED: {
+    message: 'the unit {name} did not {what}: POST {url} gave {answer}',
+    exit: 1,
+    hint: 'See the unit\'s log, then run the same command again.',
+  },
+  CHG_ENGINE_UNIT_NOT_RUNNING: {
+    message: 'the unit {name} does not run, so it cannot {what}',
+    exit: 1,
+    hint: 'Start it, then run the same command again.',
+  },
+  CHG_ENGINE_NOT_IDLE: {
+    message: 'the unit {name} was not seen idle before the deadline: {url} gave {answer}',
+    exit: 1,
+    hint: 'The old side serves on. Try at a quieter time, or raise the deadline of quiesce.',
+  },
   CHG_CUTOVER_DEADLINE: {
     message: 'the switch was given up in state {state}: the deadline of the hold passed',
     exit: 1,

@@ -41,7 +41,10 @@ function problemsOfIssue(schema: z.ZodType, input: unknown, issue: z.core.$ZodIs
 
 // An object given to "a text, or an object of this shape" meant the object: its own mistakes say more than the union's.
 function unionBranchMeant(branches: readonly (readonly z.core.$ZodIssue[])[]): readonly z.core.$ZodIssue[] | null {
-  return branches.find((issues) => issues.some((issue) => issue.path.length > 0 || issue.code === 'unrecognized_keys')) ?? null;
+  return (
+    branches.find((issues) => issues.some((issue) => issue.path.length > 0 || issue.code === 'unrecognized_keys')) ??
+    null
+  );
 }
 
 function unknownName(schema: z.ZodType, input: unknown, path: Path, key: string): PlanProblem {
@@ -94,7 +97,8 @@ function metaOf(schema: z.ZodType): z.GlobalMeta | undefined {
 
 function valueAt(input: unknown, path: Path): unknown {
   return path.reduce<unknown>(
-    (value, step) => (typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[step] : undefined),
+    (value, step) =>
+      typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[step] : undefined,
     input,
   );
 }
@@ -107,7 +111,7 @@ export function showPath(path: Path): string {
 
 function lastName(path: Path): string {
   const name = path.findLast((step) => typeof step === 'string');
-  return name === undefined ? 'the plan' : String(name);
+  return name ?? 'the plan';
 }
 
 const SHOWN_CHARACTERS = 60;
@@ -116,22 +120,16 @@ const SHOWN_CHARACTERS = 60;
 export function show(value: unknown, path: Path): string {
   if (value === undefined) return 'nothing';
   if (path.some((step) => typeof step === 'string' && (step === 'env' || isSecretName(step)))) return '(hidden)';
-  switch (typeof value) {
-    case 'string':
-      return shorten(JSON.stringify(maskAddresses(value)));
-    case 'function':
-      return 'a function';
-    case 'object':
-      return value === null ? 'null' : describe(value);
-    default:
-      return String(value);
-  }
+  if (typeof value === 'string') return shorten(JSON.stringify(maskAddresses(value)));
+  if (typeof value === 'function') return 'a function';
+  if (typeof value === 'object' && value !== null) return describe(value);
+  if (typeof value === 'symbol' || typeof value === 'bigint') return shorten(value.toString());
+  return shorten(`${value as null | boolean | number}`);
 }
 
 // An object's content is not shown: it may hold secrets under names that do not sound like it.
 function describe(value: object): string {
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : `a list of ${value.length}`;
-  if (value instanceof Promise) return 'a promise (is an await missing?)';
   const names = Object.keys(value);
   return names.length === 0 ? 'an empty object' : shorten(`an object with ${names.join(', ')}`);
 }
@@ -146,21 +144,26 @@ export function nearest(name: string, known: readonly string[]): string | null {
     .map((candidate) => ({ candidate, distance: distance(name.toLowerCase(), candidate.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);
   const best = ranked[0];
-  return best !== undefined && best.distance <= Math.max(1, Math.floor(Math.max(name.length, best.candidate.length) / 3))
+  return best !== undefined &&
+    best.distance <= Math.max(1, Math.floor(Math.max(name.length, best.candidate.length) / 3))
     ? best.candidate
     : null;
 }
 
-// Levenshtein's distance, one row at a time; long hostile names are cut.
+// Levenshtein's distance where two swapped letters count once, three rows at a time; long hostile names are cut.
 function distance(a: string, b: string): number {
+  let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  [...a.slice(0, 64)].forEach((letter, line) => {
-    const next = [line + 1];
+  for (let line = 1; line <= Math.min(a.length, 64); line++) {
+    const next = [line];
     for (let column = 1; column <= b.length; column++) {
-      const replaced = (row[column - 1] ?? 0) + (letter === b[column - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[column] ?? 0) + 1, (next[column - 1] ?? 0) + 1));
+      const replaced = (row[column - 1] ?? 0) + (a[line - 1] === b[column - 1] ? 0 : 1);
+      const isSwap = line > 1 && column > 1 && a[line - 1] === b[column - 2] && a[line - 2] === b[column - 1];
+      const swapped = isSwap ? (before[column - 2] ?? 0) + 1 : Infinity;
+      next.push(Math.min(replaced, swapped, (row[column] ?? 0) + 1, (next[column - 1] ?? 0) + 1));
     }
+    before = row;
     row = next;
-  });
+  }
   return row[b.length] ?? 0;
 }

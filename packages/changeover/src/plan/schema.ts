@@ -26,11 +26,13 @@ const LISTEN_PATTERN = /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):\d{1,5}$/;
  * The conventions of this file: an `error` text is what was expected; `examples` become the remedy of a problem and enter
  * `plan.schema.json` together with `description` and `default`.
  */
+const A_DURATION = 'a duration: milliseconds, or a text such as "5s", "250ms", "2m"';
+const AN_ADDRESS = 'an address with a port from 1 to 65535';
+const A_COMMAND = 'a command, or { run, cwd, env }';
+
 const duration = (description: string, defaultMs: number) =>
   z
-    .union([z.number().nonnegative(), z.string().regex(DURATION_PATTERN)], {
-      error: 'a duration: milliseconds, or a text such as "5s", "250ms", "2m"',
-    })
+    .union([z.number().nonnegative(A_DURATION), z.string().regex(DURATION_PATTERN, A_DURATION)], { error: A_DURATION })
     .meta({ description, default: defaultMs, examples: ['5s'] });
 
 const count = (description: string, standard: number, most: number) =>
@@ -60,6 +62,8 @@ const unit = part<Unit>((value) => has(value, 'name', 'spec', 'start', 'stop', '
   "command('node server.js', { url: 'http://127.0.0.1:5001' })",
 ]);
 
+const port = z.int({ error: AN_ADDRESS }).min(1, AN_ADDRESS).max(65_535, AN_ADDRESS);
+
 const path = text('a path');
 const paths = z.array(path, { error: 'a list of paths' });
 
@@ -67,7 +71,10 @@ const paths = z.array(path, { error: 'a list of paths' });
 export const planSchema = section({
   name: z
     .string({ error: 'a text' })
-    .regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/, 'a short name: letters, digits, dots, dashes and underscores, at most 64')
+    .regex(
+      /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/,
+      'a short name: letters, digits, dots, dashes and underscores, at most 64',
+    )
     .meta({ description: 'Name of the move; part of the names of what it adds to stores', examples: ['doorbell'] }),
   legacy: section({
     units: z.array(unit, { error: 'a list of units' }).min(1, 'at least one unit').meta({
@@ -85,14 +92,14 @@ export const planSchema = section({
       .array(
         z.union(
           [
-            z.string().min(1),
+            text(A_COMMAND),
             section({
               run: text('a command'),
               cwd: path.optional(),
               env: z.record(z.string(), z.string({ error: 'a text' }), { error: 'names with texts' }).optional(),
             }),
           ],
-          { error: 'a command, or { run, cwd, env }' },
+          { error: A_COMMAND },
         ),
         { error: 'a list of commands' },
       )
@@ -106,21 +113,28 @@ export const planSchema = section({
     listen: z
       .union(
         [
-          z.int().min(1).max(65_535),
+          port,
           z
             .string()
-            .regex(LISTEN_PATTERN)
-            .refine((address) => isPort(Number(address.slice(address.lastIndexOf(':') + 1)))),
-          section({ host: z.string().min(1), port: z.int().min(1).max(65_535) }),
+            .regex(LISTEN_PATTERN, { error: AN_ADDRESS, abort: true })
+            .refine(
+              (address) => port.safeParse(Number(address.slice(address.lastIndexOf(':') + 1))).success,
+              AN_ADDRESS,
+            ),
+          section({ host: text('a host'), port }),
         ],
-        { error: 'an address with a port from 1 to 65535' },
+        { error: AN_ADDRESS },
       )
       .meta({
         description: 'Where clients reach the system, before and after; a port alone listens on 127.0.0.1',
         examples: ['127.0.0.1:5000'],
       }),
     workers: count('Processes that share the listening socket', GATEWAY_WORKERS, 64).optional(),
-    maxHeldRequests: count('Most requests parked at once; one more is refused with 503', MAX_HELD_REQUESTS, 10_000_000).optional(),
+    maxHeldRequests: count(
+      'Most requests parked at once; one more is refused with 503',
+      MAX_HELD_REQUESTS,
+      10_000_000,
+    ).optional(),
     maxHeldBytes: count('Most bytes of parked requests in memory', MAX_HELD_BYTES, 2 ** 40).optional(),
     maxHeld: duration('Longest that one request is parked before it is refused with 503', MAX_HELD_MS).optional(),
   }).meta({ description: 'The reverse proxy in front of both sides' }),
@@ -141,7 +155,8 @@ export const planSchema = section({
   data: z
     .array(
       part<DataDefinition>(
-        (value) => has(value, 'name', 'spec', 'from', 'to') && 'kind' in value && ['sync', 'files'].includes(String(value.kind)),
+        (value) =>
+          has(value, 'name', 'spec', 'from', 'to') && 'kind' in value && ['sync', 'files'].includes(String(value.kind)),
         'data to move',
         ['sync({ from, to, tables })', "files({ from: 'data/pictures', to: 'var/pictures' })"],
       ),
@@ -153,31 +168,36 @@ export const planSchema = section({
   cutover: section({
     hold: section({
       deadline: duration('Longest that requests are parked at the cutover', HOLD_DEADLINE_MS).optional(),
-      rollbackDeadline: duration('The same for a rollback, with the boot of a stopped legacy', ROLLBACK_HOLD_DEADLINE_MS).optional(),
+      rollbackDeadline: duration(
+        'The same for a rollback, with the boot of a stopped legacy',
+        ROLLBACK_HOLD_DEADLINE_MS,
+      ).optional(),
     }).optional(),
-    drain: section({ deadline: duration('Longest wait for requests in flight', DRAIN_DEADLINE_MS).optional() }).optional(),
+    drain: section({
+      deadline: duration('Longest wait for requests in flight', DRAIN_DEADLINE_MS).optional(),
+    }).optional(),
     quiesce: section({
       deadline: duration('Longest wait until a side is seen idle', QUIESCE_DEADLINE_MS).optional(),
     }).optional(),
     rollbackOnFailedChecks: z.boolean({ error: 'true or false' }).optional().meta({
-      description: 'Roll back by itself when a check fails after the cutover; otherwise the state is kept and the operator asked',
+      description:
+        'Roll back by itself when a check fails after the cutover; otherwise the state is kept and the operator asked',
       default: false,
     }),
   }).optional(),
   checks: z
-    .array(part<Check>((value) => has(value, 'name', 'spec', 'run'), 'a check', ["http('/api/status')", 'counts()']), {
-      error: 'a list of checks',
-    })
+    .array(
+      part<Check>((value) => has(value, 'name', 'spec', 'run'), 'a check', ["http('/api/status')", 'counts()']),
+      {
+        error: 'a list of checks',
+      },
+    )
     .optional()
     .meta({ description: 'What must hold before and after the cutover' }),
 });
 
-function isPort(port: number): boolean {
-  return Number.isInteger(port) && port >= 1 && port <= 65_535;
-}
-
 /** The JSON Schema of a plan, published as `plan.schema.json`. */
 export function planJsonSchema(): object {
   const schema = z.toJSONSchema(planSchema, { io: 'input', unrepresentable: 'any' });
-  return { ...schema, title: 'Changeover plan', $id: 'https://unpkg.com/changeover/plan.schema.json' };
+  return { ...schema, title: 'Changeover plan' };
 }

@@ -1,0 +1,137 @@
+import type { PlanAuthor } from './author.ts';
+import { parseDuration } from './duration.ts';
+import { show, showPath, type PlanProblem } from './problems.ts';
+import { HOLD_DEADLINE_MS, MAX_HELD_MS, planSchema, ROLLBACK_HOLD_DEADLINE_MS } from './schema.ts';
+import { canonicalJson, specOf } from './spec.ts';
+
+type Path = readonly (string | number)[];
+type Sections = { readonly [Name in keyof PlanAuthor]?: PlanAuthor[Name] };
+
+/** Problems between sections. Sections that are wrong in themselves are left out, so that one mistake is not reported twice. */
+export function problemsAcross(author: unknown): PlanProblem[] {
+  if (typeof author !== 'object' || author === null) return [];
+  const given = author as Record<string, unknown>;
+  const sound = Object.entries(planSchema.shape).filter(
+    ([name, schema]) => given[name] !== undefined && schema.safeParse(given[name]).success,
+  );
+  const sections = Object.fromEntries(sound.map(([name]) => [name, given[name]])) as Sections;
+  return [
+    ...duplicateNames(sections),
+    ...unitsWithoutUrl(sections),
+    ...sharedPorts(sections),
+    ...holdsLongerThanParked(sections),
+    ...movesOntoItself(sections),
+  ];
+}
+
+function duplicateNames({ legacy, next, data, checks }: Sections): PlanProblem[] {
+  const units: [Path, string][] = [
+    ...named(['legacy', 'units'], legacy?.units),
+    ...named(['legacy', 'writers'], legacy?.writers),
+    ...named(['next', 'units'], next?.units),
+  ];
+  return [units, named(['data'], data), named(['checks'], checks)].flatMap((entries) => {
+    const first = new Map<string, Path>();
+    return entries.flatMap(([path, name]) => {
+      const taken = first.get(name);
+      if (taken === undefined) {
+        first.set(name, path);
+        return [];
+      }
+      const expected = `a name of its own (${showPath(taken)} has the same)`;
+      return [problem([...path, 'name'], expected, name, `give one of the two another name: { name: '${name}-2' }`)];
+    });
+  });
+}
+
+function named(path: Path, parts: readonly { readonly name: string }[] = []): [Path, string][] {
+  return parts.map((part, index) => [[...path, index], part.name]);
+}
+
+function unitsWithoutUrl({ legacy, next }: Sections): PlanProblem[] {
+  return (['legacy', 'next'] as const).flatMap((side) => {
+    const units = { legacy, next }[side]?.units;
+    if (units === undefined) return [];
+    if (units.every((unit) => unit.url === null)) {
+      const remedy = "give the one that answers requests its address: { url: 'http://127.0.0.1:5001' }";
+      return [problem([side, 'units'], 'a unit with a url, where the gateway sends requests', units, remedy)];
+    }
+    return units.flatMap((unit, index) =>
+      unit.url === null || httpUrl(unit.url) !== null
+        ? []
+        : [problem([side, 'units', index, 'url'], 'an http address', unit.url, "write url: 'http://127.0.0.1:5001'")],
+    );
+  });
+}
+
+function httpUrl(text: string): URL | null {
+  const url = URL.parse(text);
+  return url?.protocol === 'http:' || url?.protocol === 'https:' ? url : null;
+}
+
+/** Both sides and the gateway run at the same time, so each needs a port of its own. */
+function sharedPorts({ legacy, next, gateway }: Sections): PlanProblem[] {
+  const taken = new Map<string, string>();
+  if (gateway !== undefined) taken.set(portOfListen(gateway.listen), 'gateway.listen');
+  return (['legacy', 'next'] as const).flatMap(
+    (side) =>
+      ({ legacy, next })[side]?.units.flatMap((unit, index) => {
+        const url = unit.url === null ? null : httpUrl(unit.url);
+        if (url === null || !isLoopback(url.hostname)) return [];
+        const port = url.port || (url.protocol === 'https:' ? '443' : '80');
+        const owner = taken.get(port);
+        const path = [side, 'units', index, 'url'];
+        // Several units of one side may stand behind one port (a server and its helper).
+        if (owner === undefined || owner.startsWith(side)) {
+          taken.set(port, showPath(path));
+          return [];
+        }
+        return [
+          problem(path, `a port of its own (${owner} has ${port})`, unit.url, 'use another port for one of the two'),
+        ];
+      }) ?? [],
+  );
+}
+
+function portOfListen(listen: PlanAuthor['gateway']['listen']): string {
+  if (typeof listen === 'object') return String(listen.port);
+  return String(listen).replace(/^.*:/s, '');
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || hostname === '0.0.0.0' || hostname.startsWith('127.');
+}
+
+/** A request refused before the hold's own deadline would break the promise that none fails because of the move. */
+function holdsLongerThanParked({ gateway, cutover }: Sections): PlanProblem[] {
+  if (gateway === undefined) return [];
+  const maxHeldMs = parseDuration(gateway.maxHeld ?? MAX_HELD_MS);
+  const deadlines = [
+    ['deadline', cutover?.hold?.deadline ?? HOLD_DEADLINE_MS],
+    ['rollbackDeadline', cutover?.hold?.rollbackDeadline ?? ROLLBACK_HOLD_DEADLINE_MS],
+  ] as const;
+  return deadlines.flatMap(([name, deadline]) =>
+    parseDuration(deadline) <= maxHeldMs
+      ? []
+      : [
+          problem(
+            ['gateway', 'maxHeld'],
+            `at least cutover.hold.${name} (${parseDuration(deadline)} ms), or parked requests are refused before it ends`,
+            maxHeldMs,
+            `write maxHeld: ${parseDuration(deadline)}, or a shorter cutover.hold.${name}`,
+          ),
+        ],
+  );
+}
+
+function movesOntoItself({ data = [] }: Sections): PlanProblem[] {
+  return data.flatMap((definition, index) =>
+    canonicalJson(specOf(definition.from)) === canonicalJson(specOf(definition.to))
+      ? [problem(['data', index, 'to'], 'another place than `from`', definition.to, 'name where it moves to')]
+      : [],
+  );
+}
+
+function problem(path: Path, expected: string, received: unknown, remedy: string): PlanProblem {
+  return { path: showPath(path), expected, received: show(received, path), remedy };
+}
