@@ -27,12 +27,14 @@ export const CATALOGUE = {
     hint: 'Wait for it, or see `changeover status`. If process {pid} hangs, end it with `kill {pid}`: the journal is free as soon as it is gone, and the next command goes on from there.',
   },
   CHG_ENGINE_FENCED: {
-    message: 'this process owned the journal with epoch {epoch}, but {owner} took over with epoch {current}; nothing was changed',
+    message:
+      'this process owned the journal with epoch {epoch}, but {owner} took over with epoch {current}; nothing was changed',
     exit: 1,
     hint: 'Let the new owner finish; see `changeover status`.',
   },
   CHG_ENGINE_AUTHORITY_MOVED: {
-    message: 'the authority was changed by somebody else: expected version {expected}, found version {actual} in state {state}; nothing was changed',
+    message:
+      'the authority was changed by somebody else: expected version {expected}, found version {actual} in state {state}; nothing was changed',
     exit: 1,
     hint: 'See `changeover status`, then run the command again.',
   },
@@ -42,7 +44,8 @@ export const CATALOGUE = {
     hint: 'Keep the file and its -wal for `changeover doctor`. Nobody is switched while it cannot be read: gateways hold. Put back a copy of the whole state folder, or point the plan at a new one.',
   },
   CHG_ENGINE_JOURNAL_LATER: {
-    message: 'the journal {path} was written by a later version of Changeover: format {found}, this version knows up to {known}',
+    message:
+      'the journal {path} was written by a later version of Changeover: format {found}, this version knows up to {known}',
     exit: 2,
     hint: 'Update Changeover to at least the version that wrote it; nothing was changed.',
   },
@@ -164,7 +167,7 @@ export const CATALOGUE = {
   CHG_ENGINE_UNIT_HOOK_FAILED: {
     message: 'the unit {name} did not {what}: POST {url} gave {answer}',
     exit: 1,
-    hint: 'See the unit\'s log, then run the same command again.',
+    hint: "See the unit's log, then run the same command again.",
   },
   CHG_ENGINE_UNIT_NOT_RUNNING: {
     message: 'the unit {name} does not run, so it cannot {what}',
@@ -197,13 +200,40 @@ export const CATALOGUE = {
     hint: 'The old side serves on. Run `changeover rollback` and then `changeover run`, so that the new settings are moved too.',
   },
   CHG_CUTOVER_UNPROVEN: {
-    message: 'the two sides are not proven equal ({direction}): {count} checks did not pass, the first is {check}: {outcome}, {evidence}',
+    message:
+      'the two sides are not proven equal ({direction}): {count} checks did not pass, the first is {check}: {outcome}, {evidence}',
     exit: 1,
     hint: 'The side that served before serves on. Run `changeover verify` for the differing keys.',
   },
   // snapshot
   // config
   // data
+  CHG_DATA_PYTHON_SYNTAX: {
+    message: 'no Python literal: {reason} at column {column}',
+    exit: 1,
+    hint: 'Look at the text at that column. Nothing is evaluated: only what `repr` writes for built-in values and numpy scalars is read.',
+  },
+  CHG_DATA_PYTHON_NO_COUNTERPART: {
+    message: '{what} cannot be written as {target}',
+    exit: 1,
+    hint: 'Turn it into lists, tuples, dicts, strings and numbers first.',
+  },
+  CHG_DATA_PICKLE_REFUSED: {
+    message:
+      'the pickle is refused: it asks for {name} at byte {offset}; only built-in values and numpy arrays of numbers are read, and no code is ever run',
+    exit: 1,
+    hint: 'See what wrote the file with `python3 -m pickletools FILE`. Save it again with lists, dicts, strings and arrays only.',
+  },
+  CHG_DATA_PICKLE_BROKEN: {
+    message: 'the pickle cannot be read: {reason} (byte {offset})',
+    exit: 1,
+    hint: 'See where it ends with `python3 -m pickletools FILE`; put back the file from a backup, or let its program write it again.',
+  },
+  CHG_DATA_NDARRAY: {
+    message: 'the numpy value {what} does not fit: expected {expected}, received {received}',
+    exit: 1,
+    hint: 'Compare shape, dtype and the number of bytes.',
+  },
   // traffic
   // verify
   // cli

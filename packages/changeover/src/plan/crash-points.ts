@@ -4,6 +4,26 @@
  */
 export const CRASH_POINTS = [
   // engine
+  'engine.owner.locked',
+  'engine.owner.recorded',
+  'engine.run.created',
+  'engine.step.planned',
+  'engine.step.intended',
+  'engine.step.acted',
+  'engine.step.recorded',
+  'engine.step.failed',
+  'engine.undo.decided',
+  'engine.undo.intended',
+  'engine.undo.acted',
+  'engine.undo.recorded',
+  'engine.run.ended',
+  'engine.authority.changing',
+  'engine.authority.changed',
+  'engine.unit.planned',
+  'engine.unit.spawned',
+  'engine.unit.recorded',
+  'engine.unit.stopping',
+  'engine.unit.stopped',
   // snapshot
   // config
   // data
