@@ -206,7 +206,77 @@ export const CATALOGUE = {
     hint: 'The side that served before serves on. Run `changeover verify` for the differing keys.',
   },
   // snapshot
+  CHG_SNAPSHOT_ID_INVALID: {
+    message: 'The snapshot id {id} is not usable as the name of a folder.',
+    exit: 2,
+    hint: 'Use letters, digits, dots, dashes and underscores, at most 128 of them.',
+  },
+  CHG_SNAPSHOT_PATH_MISSING: {
+    message: 'The backup names {path}, but nothing is at {absolute}.',
+    exit: 2,
+    hint: 'Correct backup.paths or backup.sqlite in the plan, then run `changeover check`.',
+  },
+  CHG_SNAPSHOT_COPY_FAILED: {
+    message: 'The backup cannot copy {path}: {reason}. The snapshot {id} is not taken; what is copied stays.',
+    exit: 1,
+    hint: 'Remove the cause and run the same command again: it copies only what is missing.',
+  },
+  CHG_SNAPSHOT_UNSTABLE: {
+    message: 'The backup copied {path} {attempts} times and it changed each time. The snapshot {id} is not taken.',
+    exit: 1,
+    hint: 'Pause what writes {path} (legacy.writers), or name it in backup.sqlite if it is a database.',
+  },
+  CHG_SNAPSHOT_SQLITE_FAILED: {
+    message: 'The backup cannot copy the SQLite database {path}: {reason}. The snapshot {id} is not taken.',
+    exit: 1,
+    hint: 'Run `sqlite3 {path} "PRAGMA quick_check"`; a database that never stops changing needs WAL or a paused writer.',
+  },
+  CHG_SNAPSHOT_MOUNT_INSIDE: {
+    message: 'Another file system is mounted at {mount}, inside {path}.',
+    exit: 2,
+    hint: 'Unmount it, or name the folders beside the mount point in backup.paths instead of {path}.',
+  },
+  CHG_SNAPSHOT_NOT_TAKEN: {
+    message: 'There is no complete snapshot {id} in {folder}.',
+    exit: 2,
+    hint: 'Run `changeover status` to see which snapshots exist.',
+  },
+  CHG_SNAPSHOT_DAMAGED: {
+    message: 'The snapshot {id} is damaged: {reason}.',
+    exit: 1,
+    hint: 'Restore another snapshot. Nothing outside the snapshot was changed.',
+  },
+  CHG_SNAPSHOT_NO_SPACE: {
+    message: 'Restoring {path} needs {needed} beside it, and {available} are free. Nothing was changed.',
+    exit: 1,
+    hint: 'Free space on that file system, then run the same command again.',
+  },
+  CHG_SNAPSHOT_RESTORE_FAILED: {
+    message: 'Restoring {path} failed: {reason}. What was there before is in place, or in {aside}.',
+    exit: 1,
+    hint: 'Remove the cause and run `changeover restore` again.',
+  },
   // config
+  CHG_CONFIG_INVALID: {
+    message: 'The settings cannot be moved: {count} problems. {problems}',
+    exit: 2,
+    hint: 'Run `changeover check` for all of them with their lines.',
+  },
+  CHG_CONFIG_DEFINITION: {
+    message: 'settings(): {what}.',
+    exit: 2,
+    hint: 'Correct the settings in the plan, then run `changeover check`.',
+  },
+  CHG_CONFIG_WRITE_FAILED: {
+    message: 'The settings file {file} cannot be written: {reason}. It is as it was.',
+    exit: 1,
+    hint: 'Correct its rights or free space, then run the same command again.',
+  },
+  CHG_CONFIG_UNDO_LOST: {
+    message: 'The former content of {file} is not in {saved}: {reason}.',
+    exit: 3,
+    hint: 'Put {file} back by hand (`changeover restore` has the backup), then run the same command again.',
+  },
   // data
   CHG_DATA_PYTHON_SYNTAX: {
     message: 'no Python literal: {reason} at column {column}',

@@ -25,7 +25,24 @@ export const CRASH_POINTS = [
   'engine.unit.stopping',
   'engine.unit.stopped',
   // snapshot
+  'snapshot.take.opened',
+  'snapshot.object.written',
+  'snapshot.object.stored',
+  'snapshot.ledger.appended',
+  'snapshot.sqlite.copied',
+  'snapshot.manifest.written',
+  'snapshot.manifest.renamed',
+  'snapshot.restore.file',
+  'snapshot.restore.built',
+  'snapshot.restore.aside',
+  'snapshot.restore.placed',
+  'snapshot.restore.done',
+  'snapshot.drop.unlisted',
   // config
+  'config.before.saved',
+  'config.file.written',
+  'config.file.renamed',
+  'config.undo.restored',
   // data
   // cutover: `<STATE>.journaled` lies between the journal's write and the action, `<STATE>.done` right after the action
   'cutover.HOLD.journaled',
