@@ -179,6 +179,21 @@ export const CATALOGUE = {
     exit: 1,
     hint: 'The old side serves on. Try at a quieter time, or raise the deadline of quiesce.',
   },
+  CHG_ENGINE_CHECK_FAILED: {
+    message: 'the systems are not ready for a run, {count} findings:\n{list}',
+    exit: 2,
+    hint: 'Nothing was changed. Mend what is listed and run `changeover check` until it is clean.',
+  },
+  CHG_ENGINE_SETUP_FAILED: {
+    message: 'the setup command of the new side ended with {code}: {command}\n{output}',
+    exit: 1,
+    hint: 'Run the command by hand until it works, then `changeover run` again.',
+  },
+  CHG_ENGINE_NOT_READY: {
+    message: '`{verb}` needs {expected}, but {state}',
+    exit: 2,
+    hint: 'Nothing was changed. Run `changeover status` for the next command.',
+  },
   CHG_CUTOVER_DEADLINE: {
     message: 'the switch was given up in state {state}: the deadline of the hold passed',
     exit: 1,
@@ -278,6 +293,81 @@ export const CATALOGUE = {
     hint: 'Put {file} back by hand (`changeover restore` has the backup), then run the same command again.',
   },
   // data
+  CHG_DATA_STORE_MISSING: {
+    message: '{store}: the file does not exist',
+    exit: 2,
+    hint: 'Correct the path in the plan, or let `next.setup` make the store before the data stage.',
+  },
+  CHG_DATA_STORE_BUSY: {
+    message: '{store}: still locked by another process after {waitedMs} ms',
+    exit: 1,
+    hint: 'Find the long transaction on {store}, end it, and run the same command again.',
+  },
+  CHG_DATA_STORE_FAILED: {
+    message: '{store}: {action} failed: {reason}',
+    exit: 1,
+    hint: 'Run `changeover check`; nothing of this transaction was kept.',
+  },
+  CHG_DATA_EPOCH_STALE: {
+    message: '{store}: this process acts for epoch {epoch}, the gate is at {gate}',
+    exit: 1,
+    hint: 'Another process took over; run `changeover status`.',
+  },
+  CHG_DATA_TABLE_MISSING: {
+    message: '{store}: there is no table {table}',
+    exit: 2,
+    hint: 'Correct the table in the plan, or let `next.setup` make it.',
+  },
+  CHG_DATA_TABLE_KEYLESS: {
+    message: '{store}: table {table} has no primary key and no unique index over columns that are NOT NULL',
+    exit: 2,
+    hint: 'Give {table} a primary key; its rows cannot be told apart without one.',
+  },
+  CHG_DATA_KEY_NULL: {
+    message: '{store}: table {table} has rows whose key contains NULL',
+    exit: 2,
+    hint: 'Give these rows a key: SELECT * FROM {table} WHERE {condition}',
+  },
+  CHG_DATA_KEY_MISMATCH: {
+    message: 'data.{sync}: {table}: the row function made key {made} from source key {source}, `key.to` says {expected}',
+    exit: 2,
+    hint: 'Make `row.to` and `key.to` of {table} agree; deletes find their row by `key.to`.',
+  },
+  CHG_DATA_TEXT_INVALID: {
+    message: '{store}: {table}.{column} holds text that is not valid UTF-8, in the row with key {key}',
+    exit: 1,
+    hint: 'Correct the row, or store the value as a blob.',
+  },
+  CHG_DATA_MAPPING_FAILED: {
+    message: 'data.{sync}: {table}: the row function failed on key {key}: {reason}',
+    exit: 1,
+    hint: 'Correct the function in the plan, then run the same command again.',
+  },
+  CHG_DATA_LOOKUP_UNKNOWN: {
+    message: 'data.{sync}: a row function looked up {table}, which no sync of this store names',
+    exit: 2,
+    hint: 'Name {table} in the plan; changes of a table that is not captured would be missed.',
+  },
+  CHG_DATA_ROW_REFUSED: {
+    message: '{store}: {table} refuses the row with key {key}: {reason}',
+    exit: 1,
+    hint: 'Correct the row or the mapping of {table}, then run the same command again.',
+  },
+  CHG_DATA_LOCK_TIMEOUT: {
+    message: '{store}: no lock on {tables} after {waitedMs} ms; held by {holders}',
+    exit: 1,
+    hint: 'End the long transaction or repeat when it has ended.',
+  },
+  CHG_DATA_CAPTURE_BROKEN: {
+    message: '{store}: the capture of changes is not intact: {what}',
+    exit: 1,
+    hint: 'Run the same command again: the tables are compared whole and captured anew.',
+  },
+  CHG_DATA_FENCED: {
+    message: '{store}: {table} is not locked, so it cannot be fenced',
+    exit: 1,
+    hint: 'Run `changeover status`.',
+  },
   CHG_DATA_PYTHON_SYNTAX: {
     message: 'no Python literal: {reason} at column {column}',
     exit: 1,
