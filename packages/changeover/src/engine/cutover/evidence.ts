@@ -9,7 +9,11 @@ const CLOSE_ENOUGH_CHANGES = 200;
 const MAX_PASSES = 50;
 
 /** Shortens the hold: what is applied now need not be applied while requests wait. */
-export async function catchUpUntilClose(ctx: Context, parts: CutoverParts, direction: Direction): Promise<void> {
+export async function catchUpUntilClose(
+  ctx: Context,
+  parts: Pick<CutoverParts, 'data'>,
+  direction: Direction,
+): Promise<void> {
   for (let pass = 0; pass < MAX_PASSES; pass++) {
     const { pending } = await parts.data.catchUp(ctx, direction);
     if (pending <= CLOSE_ENOUGH_CHANGES) return;

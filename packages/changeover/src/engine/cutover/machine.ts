@@ -2,20 +2,36 @@ import type { Authority, CutoverState } from '../../plan/authority.ts';
 import type { Context } from '../../plan/context.ts';
 import type { CrashPoint } from '../../plan/crash-points.ts';
 import { ChangeoverError } from '../../errors.ts';
-import type { AuthorityChange, CutoverParts } from './parts.ts';
+import type { AuthorityChange, CutoverJournal, CutoverParts } from './parts.ts';
 
 /** How much longer than the switch's own deadline the lease runs, so that a living runner reverts by itself before it is killed. */
 const LEASE_GRACE_MS = 750;
 /** How long the gateway may take to release, and a new side to open, before the keeper takes over. */
 const OPEN_LEASE_MS = 15_000;
 
+/** An operator may hold or release by hand at any time; that changes the row's version but not whose turn it is. */
+const MAX_CAS_ATTEMPTS = 5;
+
 /** Writes `state` to the authority's row and tells everybody; the action that the name stands for comes after it. */
 export function enter(ctx: Context, parts: CutoverParts, state: CutoverState, change: AuthorityChange = {}): Authority {
-  const before = parts.journal.authority();
-  const authority = parts.journal.setAuthority(before.version, { ...change, state });
+  const authority = compareAndSet(parts.journal, { ...change, state });
   parts.emit({ event: 'state', state, side: authority.side, epoch: authority.epoch });
   ctx.faults.at(journaledPoint(state));
   return authority;
+}
+
+function compareAndSet(journal: CutoverJournal, change: AuthorityChange): Authority {
+  const before = journal.authority();
+  for (let attempt = 1; ; attempt++) {
+    const { version, state, side } = journal.authority();
+    try {
+      return journal.setAuthority(version, change);
+    } catch (error) {
+      const isOperatorHold = state === before.state && side === before.side;
+      const isMoved = error instanceof ChangeoverError && error.code === 'CHG_ENGINE_AUTHORITY_MOVED';
+      if (!isMoved || !isOperatorHold || attempt === MAX_CAS_ATTEMPTS) throw error;
+    }
+  }
 }
 
 function journaledPoint(state: CutoverState): CrashPoint {

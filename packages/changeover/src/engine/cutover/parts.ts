@@ -3,21 +3,18 @@ import type { ChangeoverEvent } from '../../plan/api.ts';
 import type { Plan } from '../../plan/plan.ts';
 import type { DataPort, GatewayPort, SettingsPort, Unit } from '../../plan/ports.ts';
 import type { Json } from '../../plan/words.ts';
+import type { AuthorityChange, Owner } from '../ownership.ts';
+
+export type { AuthorityChange };
 
 /** What the state machine needs of the journal: the owner's side of it. Every write checks the owner's epoch. */
 export interface CutoverJournal {
   authority(): Authority;
   /** Compare-and-set on the version. `lease: null` ends the hold's lease; absent keeps it. */
-  setAuthority(expectedVersion: number, change: AuthorityChange): Authority;
-  put(name: string, value: Json): void;
-  get(name: string): Json | undefined;
-}
-
-export interface AuthorityChange {
-  readonly side?: Authority['side'];
-  readonly state?: Authority['state'];
-  readonly lease?: { readonly untilMs: number; readonly boot: string } | null;
-  readonly reason?: string | null;
+  readonly setAuthority: Owner['setAuthority'];
+  readonly put: Owner['put'];
+  /** Null when nothing was put under that name. */
+  get(name: string): Json;
 }
 
 /** Everything that takes part in a switch, wired from the plan. */

@@ -1,0 +1,59 @@
+import { rm } from 'node:fs/promises';
+import { ChangeoverError } from '../../errors.ts';
+import type { Outcome } from '../../plan/api.ts';
+import type { Parts } from './parts.ts';
+import { owning, requireRun } from './run.ts';
+
+/** Ends the way back: the reverse sync stops, the legacy's units stay stopped, and nothing of ours is left in the stores. */
+export function finish(parts: Parts, signal: AbortSignal): Promise<Outcome> {
+  return owning(parts, 'finish', signal, async (owner, ctx) => {
+    const run = requireRun(parts, 'finish', ['live'], 'a run whose new side serves');
+    const { state } = parts.journal.authority();
+    if (state !== 'LIVE_NEW') {
+      throw new ChangeoverError('CHG_ENGINE_NOT_READY', {
+        verb: 'finish',
+        expected: 'the new side to serve',
+        state: 'the legacy serves; run `changeover rollback` to the end',
+      });
+    }
+    parts.emit({ event: 'stage', stage: 'cleanup', status: 'started' });
+    await parts.data.installEpoch(ctx);
+    // The last writes still reach the legacy's stores, so that its archive is complete.
+    for (;;) {
+      const { applied, pending } = await parts.data.catchUp(ctx, 'reverse');
+      if (applied === 0 && pending === 0) break;
+    }
+    for (const unit of parts.plan.legacy.units) await unit.stop(ctx);
+    await parts.data.uninstall(ctx, { emptyTarget: false });
+    owner.setRunStatus(run.id, 'finished');
+    owner.progress(run.id, 1, 0);
+    parts.emit({ event: 'stage', stage: 'cleanup', status: 'completed' });
+    return { status: 'finished', verdicts: [] };
+  });
+}
+
+/**
+ * Removes the whole footprint: bookkeeping in the stores, the gateway, the keeper and the state folder with its journal. Clients must
+ * be pointed at the side that serves before, because the gateway's address ends with it.
+ */
+export async function uninstall(parts: Parts, signal: AbortSignal): Promise<{ readonly removed: readonly string[] }> {
+  const removed: string[] = [];
+  await owning(parts, 'uninstall', signal, async (_owner, ctx) => {
+    const run = parts.journal.currentRun();
+    if (run !== null)
+      requireRun(parts, 'uninstall', ['finished', 'rolled_back', 'failed'], 'a run that is finished or rolled back');
+    await parts.data.installEpoch(ctx);
+    const footprint = await parts.data.footprint(ctx);
+    await parts.data.uninstall(ctx, { emptyTarget: false });
+    removed.push(...footprint.map(({ where, adds }) => `${where}: ${adds}`));
+    if (await parts.gateway.isRunning(ctx)) {
+      await parts.gateway.stop(ctx);
+      removed.push(`gateway on ${parts.gateway.listen.host}:${parts.gateway.listen.port}`);
+    }
+  });
+  await parts.data.close();
+  parts.journal.close();
+  await rm(parts.stateDir, { recursive: true, force: true });
+  removed.push(`state folder ${parts.stateDir}`);
+  return { removed };
+}

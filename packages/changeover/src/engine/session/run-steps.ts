@@ -1,0 +1,192 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { ChangeoverError } from '../../errors.ts';
+import type { Context } from '../../plan/context.ts';
+import type { SetupCommand } from '../../plan/plan.ts';
+import type { Direction } from '../../plan/words.ts';
+import { assertProven, catchUpUntilClose } from '../cutover/evidence.ts';
+import { SETTINGS_HASH } from '../cutover/parts.ts';
+import type { Owner } from '../ownership.ts';
+import type { Step } from '../steps.ts';
+import type { Parts } from './parts.ts';
+
+/** How much of a failed setup command's output the error carries. */
+const OUTPUT_TAIL_CHARACTERS = 2000;
+
+/**
+ * Every step from nothing to READY, in order. `undo` removes what the step added and nothing else: a snapshot is never put back by
+ * itself, and the gateway stays, because clients are connected to it.
+ */
+export function runSteps(parts: Parts, owner: Pick<Owner, 'put'>): Step[] {
+  const { data, gateway, settings, snapshot, plan } = parts;
+  const steps: Step[] = [
+    {
+      name: 'checkSystem',
+      stage: 'prepare',
+      weight: 1,
+      title: 'check both systems',
+      do: (ctx) => checkSystem(ctx, parts),
+      probe: repeat,
+    },
+    {
+      name: 'startGateway',
+      stage: 'prepare',
+      weight: 1,
+      title: 'start the gateway',
+      do: (ctx) => gateway.start(ctx),
+      probe: async (ctx) => ((await gateway.isRunning(ctx)) ? 'done' : 'not-done'),
+    },
+  ];
+  if (plan.backup.paths.length + plan.backup.sqlite.length > 0) {
+    steps.push({
+      name: 'takeSnapshot',
+      stage: 'backup',
+      weight: 1,
+      title: 'take a snapshot of the legacy',
+      do: async (ctx) => {
+        await snapshot.take(ctx, ctx.runId);
+      },
+      probe: async (ctx) => ((await snapshot.isTaken(ctx, ctx.runId)) ? 'done' : 'not-done'),
+      verify: (ctx) => snapshot.verify(ctx, ctx.runId),
+      undo: (ctx) => snapshot.drop(ctx, ctx.runId),
+    });
+  }
+  if (settings !== null) {
+    steps.push({
+      name: 'writeSettings',
+      stage: 'config',
+      weight: 1,
+      title: 'write the new settings',
+      before: (ctx) => settings.before(ctx),
+      do: async (ctx) => {
+        owner.put(SETTINGS_HASH, await settings.sourceHash(ctx));
+        await settings.apply(ctx);
+      },
+      probe: async (ctx) => ((await settings.isApplied(ctx)) ? 'done' : 'not-done'),
+      undo: (ctx, before) => settings.undo(ctx, before),
+    });
+  }
+  plan.next.setup.forEach((command, index) => {
+    steps.push({
+      name: `setupNext:${index + 1}`,
+      stage: 'data',
+      weight: 1,
+      title: `set up the new side: ${command.run}`,
+      do: (ctx) => runSetup(ctx, command),
+      probe: repeat,
+    });
+  });
+  steps.push(
+    {
+      name: 'prepareData',
+      stage: 'data',
+      weight: 1,
+      title: 'fence the new stores and capture changes of the legacy',
+      do: (ctx) => data.prepare(ctx),
+      probe: repeat,
+      undo: (ctx) => data.uninstall(ctx, { emptyTarget: true }),
+    },
+    { name: 'copyData', stage: 'data', weight: 10, title: 'copy', do: (ctx) => data.copy(ctx), probe: repeat },
+    {
+      name: 'verifyCopy',
+      stage: 'data',
+      weight: 3,
+      title: 'apply what changed meanwhile and verify every row',
+      do: (ctx) => catchUpAndVerify(ctx, parts, 'forward'),
+      probe: repeat,
+    },
+    {
+      name: 'startNext',
+      stage: 'integrate',
+      weight: 3,
+      title: 'start the new side, passive',
+      do: (ctx) => startPassive(ctx, parts),
+      probe: repeat,
+      undo: async (ctx) => {
+        for (const unit of [...plan.next.units].reverse()) await unit.stop(ctx);
+      },
+    },
+    {
+      name: 'captureNext',
+      stage: 'integrate',
+      weight: 1,
+      title: 'capture changes of the new side for the way back',
+      do: (ctx) => data.prepareReverse(ctx),
+      probe: repeat,
+    },
+    {
+      name: 'verifyReady',
+      stage: 'integrate',
+      weight: 2,
+      title: 'verify every row again',
+      do: (ctx) => catchUpAndVerify(ctx, parts, 'forward'),
+      probe: repeat,
+    },
+  );
+  return steps;
+}
+
+/** For steps that are safe to do again whether or not they were done. */
+function repeat(): Promise<'not-done'> {
+  return Promise.resolve('not-done');
+}
+
+async function checkSystem(ctx: Context, parts: Parts): Promise<void> {
+  const findings = await allFindings(ctx, parts);
+  for (const finding of findings)
+    if (finding.level === 'warning') ctx.report.warn(`${finding.about}: ${finding.message}`);
+  const errors = findings.filter(({ level }) => level === 'error');
+  if (errors.length === 0) return;
+  const list = errors.map(
+    ({ about, message, remedy }) => `  ${about}: ${message}${remedy === undefined ? '' : `\n    → ${remedy}`}`,
+  );
+  throw new ChangeoverError('CHG_ENGINE_CHECK_FAILED', { count: errors.length, list: list.join('\n') });
+}
+
+/** What all parts find, in the order of the data path. */
+export async function allFindings(ctx: Context, parts: Parts) {
+  const { settings, data, snapshot } = parts;
+  return [
+    ...(await snapshot.check(ctx)),
+    ...(settings === null ? [] : await settings.check(ctx)),
+    ...(await data.check(ctx)),
+  ];
+}
+
+async function catchUpAndVerify(ctx: Context, parts: Parts, direction: Direction): Promise<void> {
+  await catchUpUntilClose(ctx, parts, direction);
+  const verdicts = await parts.data.verify(ctx, direction, 'full');
+  for (const verdict of verdicts) parts.emit({ event: 'verdict', verdict });
+  assertProven(verdicts, direction);
+}
+
+async function startPassive(ctx: Context, parts: Parts): Promise<void> {
+  for (const unit of parts.plan.next.units) {
+    await unit.start(ctx, { passive: true });
+    await unit.passivate(ctx);
+  }
+}
+
+async function runSetup(ctx: Context, command: SetupCommand): Promise<void> {
+  const cwd = path.resolve(ctx.root, command.cwd ?? '.');
+  const child = spawn(command.run, {
+    cwd,
+    shell: true,
+    env: { ...process.env, ...command.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    signal: ctx.signal,
+  });
+  let output = '';
+  const keepTail = (chunk: Buffer) => (output = (output + chunk.toString()).slice(-OUTPUT_TAIL_CHARACTERS));
+  child.stdout.on('data', keepTail);
+  child.stderr.on('data', keepTail);
+  const [code] = (await once(child, 'close')) as [number | null];
+  if (code !== 0) {
+    throw new ChangeoverError('CHG_ENGINE_SETUP_FAILED', {
+      command: command.run,
+      code: code ?? 'a signal',
+      output: output.trim(),
+    });
+  }
+}

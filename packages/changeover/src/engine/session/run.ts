@@ -1,0 +1,112 @@
+import { ChangeoverError } from '../../errors.ts';
+import type { Outcome, RunStatus } from '../../plan/api.ts';
+import { isInTransition } from '../../plan/authority.ts';
+import type { Context } from '../../plan/context.ts';
+import type { Stage, Verdict } from '../../plan/words.ts';
+import { recover } from '../cutover/recover.ts';
+import { executeSteps } from '../execute.ts';
+import type { Owner } from '../ownership.ts';
+import type { Run } from '../runs.ts';
+import { ownedContext } from './context.ts';
+import { settleRun } from './keeper.ts';
+import { cutoverParts, type Parts } from './parts.ts';
+import { runSteps } from './run-steps.ts';
+
+/** How long a command waits for the keeper, or for another command, to give way. */
+const OWNER_WAIT_MS = 15_000;
+
+const ENDED: readonly RunStatus[] = ['failed', 'rolled_back', 'finished'];
+
+/** Owns the journal for one verb, and first settles what a dead runner left. */
+export async function owning<Result>(
+  parts: Parts,
+  verb: string,
+  signal: AbortSignal,
+  act: (owner: Owner, ctx: Context) => Promise<Result>,
+): Promise<Result> {
+  const owner = await parts.journal.acquire({ command: `changeover ${verb}`, waitMs: OWNER_WAIT_MS, signal });
+  try {
+    const ctx = ownedContext(parts, owner, signal);
+    if (isInTransition(parts.journal.authority().state)) {
+      ctx.report.log('a switch was left unfinished; it is settled first');
+      await recover(ctx, cutoverParts(parts, owner));
+    }
+    settleRun(parts, owner);
+    return await act(owner, ctx);
+  } finally {
+    owner.release();
+  }
+}
+
+/** Does the run, or goes on with it, up to READY. */
+export function runToReady(parts: Parts, until: Stage | undefined, signal: AbortSignal): Promise<Outcome> {
+  return owning(parts, 'run', signal, async (owner) => {
+    const run = currentOrNew(parts, owner);
+    if (run.status === 'live' || run.status === 'ready') return { status: run.status, verdicts: [] };
+    // The run may have been created just now, so the context is made again with its id.
+    const ctx = ownedContext(parts, owner, signal);
+    await parts.data.installEpoch(ctx);
+    const verdicts = await executeSteps(owner, runSteps(parts, owner), () => ctx, {
+      ...(until === undefined ? {} : { until }),
+      signal,
+      emit: parts.emit,
+    });
+    if (until !== undefined && until !== 'integrate') return { status: 'running', verdicts };
+    owner.setRunStatus(run.id, 'ready');
+    return { status: 'ready', verdicts };
+  });
+}
+
+function currentOrNew(parts: Parts, owner: Owner): Run {
+  const current = parts.journal.currentRun();
+  if (current !== null && !ENDED.includes(current.status)) {
+    owner.checkPlan(parts.planHash, parts.planSpec);
+    return current;
+  }
+  const { side } = parts.journal.authority();
+  if (side === 'next') {
+    throw new ChangeoverError('CHG_ENGINE_NOT_READY', {
+      verb: 'run',
+      expected: 'the legacy to serve',
+      state: 'the new side serves already',
+    });
+  }
+  return owner.createRun({
+    plan: parts.plan.name,
+    hash: parts.planHash,
+    spec: parts.planSpec,
+    configFile: parts.configFile,
+  });
+}
+
+/** The run that a verb is about; refuses with what the verb needs. */
+export function requireRun(parts: Parts, verb: string, statuses: readonly RunStatus[], expected: string): Run {
+  const run = parts.journal.currentRun();
+  if (run !== null && statuses.includes(run.status)) return run;
+  throw new ChangeoverError('CHG_ENGINE_NOT_READY', {
+    verb,
+    expected,
+    state: run === null ? 'there is no run yet' : `the run is ${run.status.replace('_', ' ')}`,
+  });
+}
+
+/** The checks of the plan against the side that serves, through the gateway. */
+export async function runChecks(ctx: Context, parts: Parts): Promise<Verdict[]> {
+  const { side } = parts.journal.authority();
+  const { host, port } = parts.gateway.listen;
+  const isRunning = await parts.gateway.isRunning(ctx);
+  const target = {
+    side,
+    url: isRunning ? `http://${host}:${port}` : null,
+    data: parts.data,
+    direction: side === 'legacy' ? 'forward' : 'reverse',
+  } as const;
+  const verdicts: Verdict[] = [];
+  for (const check of parts.plan.checks) {
+    for (const verdict of await check.run(ctx, target)) {
+      parts.emit({ event: 'verdict', verdict });
+      verdicts.push(verdict);
+    }
+  }
+  return verdicts;
+}

@@ -1,0 +1,94 @@
+import type { Changeover } from '../../plan/api.ts';
+import { CUTOVER_STATES } from '../../plan/authority.ts';
+import type { Context } from '../../plan/context.ts';
+import { ChangeoverError } from '../../errors.ts';
+import { readContext } from './context.ts';
+import { finish, uninstall } from './finish.ts';
+import type { Parts } from './parts.ts';
+import { briefOf, planReport, statusOf } from './report.ts';
+import { allFindings } from './run-steps.ts';
+import { owning, runChecks, runToReady } from './run.ts';
+import { cutover, rollback } from './switch.ts';
+
+/** One plan with its journal: what the command line and the console drive. */
+export function createSession(parts: Parts): Changeover {
+  const reading = (signal: AbortSignal = never()): Context => readContext(parts, signal);
+  return {
+    check: ({ signal } = {}) => allFindings(reading(signal), parts),
+    plan: ({ signal } = {}) => planReport(reading(signal), parts),
+    brief: (decision) => briefOf(reading(), parts, decision),
+    status: () => statusOf(reading(), parts),
+
+    async run({ until, through = false, signal = never() } = {}) {
+      const outcome = await runToReady(parts, until, signal);
+      if (!through || outcome.status !== 'ready') return outcome;
+      const switched = await cutover(parts, signal);
+      return { status: switched.reverted === null ? 'live' : 'ready', verdicts: switched.verdicts };
+    },
+
+    cutover: ({ signal = never() } = {}) => cutover(parts, signal),
+
+    async verify({ signal } = {}) {
+      const ctx = reading(signal);
+      const direction = parts.journal.authority().side === 'legacy' ? 'forward' : 'reverse';
+      return [...(await parts.data.verify(ctx, direction, 'full')), ...(await runChecks(ctx, parts))];
+    },
+
+    async traffic(action) {
+      const ctx = reading();
+      if (action === 'start') await parts.gateway.start(ctx);
+      if (action === 'stop') await parts.gateway.stop(ctx);
+      if (action === 'hold') parts.journal.setOperatorHold(true);
+      if (action === 'release') parts.journal.setOperatorHold(false);
+      return (await parts.gateway.isRunning(ctx)) ? parts.gateway.stats(ctx) : null;
+    },
+
+    async rollback({ dryRun = false, signal = never() } = {}) {
+      const ctx = reading(signal);
+      const isOnNext = parts.journal.authority().side === 'next';
+      const returned = isOnNext
+        ? (await parts.data.describe(ctx)).map(({ name, rows }) => ({ table: name, rows }))
+        : [];
+      if (dryRun) return { status: parts.journal.currentRun()?.status ?? 'rolled_back', verdicts: [], returned };
+      return { ...(await rollback(parts, signal)), returned };
+    },
+
+    snapshots: () => parts.snapshot.list(reading()),
+
+    async restore(id, { dryRun = false } = {}) {
+      const { changed, added, missing } = await parts.snapshot.compare(reading(), id);
+      const lost = [...changed.map((file) => `changed since: ${file}`), ...added.map((file) => `added since: ${file}`)];
+      if (!dryRun) {
+        await owning(parts, 'restore', never(), async (_owner, ctx) => {
+          assertLegacyIdle(parts);
+          await parts.snapshot.restore(ctx, id);
+        });
+      }
+      return { lost, restored: changed.length + missing.length };
+    },
+
+    finish: ({ signal = never() } = {}) => finish(parts, signal),
+    uninstall: ({ signal = never() } = {}) => uninstall(parts, signal),
+
+    async close() {
+      await parts.data.close();
+      parts.journal.close();
+    },
+  };
+}
+
+/** A snapshot put back under a sync would be taken for changes of the legacy and carried over. */
+function assertLegacyIdle(parts: Parts): void {
+  const { state } = parts.journal.authority();
+  const status = parts.journal.currentRun()?.status ?? 'rolled_back';
+  if (state === CUTOVER_STATES[0] && ['rolled_back', 'failed', 'finished'].includes(status)) return;
+  throw new ChangeoverError('CHG_ENGINE_NOT_READY', {
+    verb: 'restore',
+    expected: 'no run under way',
+    state: `the run is ${status}`,
+  });
+}
+
+function never(): AbortSignal {
+  return new AbortController().signal;
+}

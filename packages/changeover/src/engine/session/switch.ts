@@ -1,0 +1,91 @@
+import type { CutoverResult, Outcome } from '../../plan/api.ts';
+import type { Context } from '../../plan/context.ts';
+import type { Side } from '../../plan/words.ts';
+import { switchToLegacy } from '../cutover/back.ts';
+import { switchToNext, type SwitchResult } from '../cutover/forward.ts';
+import { undoSteps } from '../execute.ts';
+import type { Owner } from '../ownership.ts';
+import { cutoverParts, type Parts } from './parts.ts';
+import { owning, requireRun, runChecks } from './run.ts';
+import { runSteps } from './run-steps.ts';
+
+/** Flips the sides; alone allowed to. Ends with the checks of the plan on the new side. */
+export function cutover(parts: Parts, signal: AbortSignal): Promise<CutoverResult> {
+  return owning(parts, 'cutover', signal, async (owner, ctx) => {
+    const run = requireRun(parts, 'cutover', ['ready', 'live'], 'a run that is READY');
+    if (run.status === 'live')
+      return resultOf(ctx, parts, 'next', { verdicts: await validate(ctx, parts), reverted: null });
+    owner.checkPlan(parts.planHash, parts.planSpec);
+    parts.emit({ event: 'stage', stage: 'cutover', status: 'started' });
+    const switched = await switchToNext(ctx, cutoverParts(parts, owner));
+    if (switched.reverted !== null) {
+      parts.emit({ event: 'stage', stage: 'cutover', status: 'failed' });
+      return resultOf(ctx, parts, 'legacy', switched);
+    }
+    owner.setRunStatus(run.id, 'live');
+    parts.emit({ event: 'stage', stage: 'cutover', status: 'completed' });
+    const verdicts = [...switched.verdicts, ...(await validate(ctx, parts))];
+    const failed = verdicts.find(({ outcome }) => outcome === 'FAIL');
+    if (failed === undefined || !parts.plan.cutover.rollbackOnFailedChecks)
+      return resultOf(ctx, parts, 'next', { verdicts, reverted: null });
+    ctx.report.warn(`${failed.check} failed after the cutover (${failed.evidence}); the plan says to roll back`);
+    await returnToLegacy(ctx, parts, owner);
+    return resultOf(ctx, parts, 'legacy', {
+      verdicts,
+      reverted: new Error(`${failed.check} failed: ${failed.evidence}`),
+    });
+  });
+}
+
+async function validate(ctx: Context, parts: Parts) {
+  parts.emit({ event: 'stage', stage: 'validate', status: 'started' });
+  const verdicts = await runChecks(ctx, parts);
+  const hasFailed = verdicts.some(({ outcome }) => outcome === 'FAIL');
+  parts.emit({ event: 'stage', stage: 'validate', status: hasFailed ? 'failed' : 'completed' });
+  return verdicts;
+}
+
+async function resultOf(
+  ctx: Context,
+  parts: Parts,
+  side: Side,
+  { verdicts, reverted }: SwitchResult,
+): Promise<CutoverResult> {
+  const { maxHoldMs } = await parts.gateway.stats(ctx);
+  return {
+    side,
+    state: parts.journal.authority().state,
+    holdMs: maxHoldMs,
+    verdicts,
+    reverted: reverted === null ? null : reverted instanceof Error ? reverted.message : JSON.stringify(reverted),
+  };
+}
+
+/** Back to the legacy, at any time until `finish`: an unfinished run is undone, a finished switch is first switched back. */
+export function rollback(parts: Parts, signal: AbortSignal): Promise<Outcome> {
+  return owning(parts, 'rollback', signal, async (owner, ctx) => {
+    const run = requireRun(
+      parts,
+      'rollback',
+      ['running', 'ready', 'paused', 'live', 'failed'],
+      'a run that is not finished',
+    );
+    await parts.data.installEpoch(ctx);
+    const isOnNext = parts.journal.authority().side === 'next';
+    if (isOnNext) {
+      owner.checkPlan(parts.planHash, parts.planSpec);
+      const switched = await returnToLegacy(ctx, parts, owner);
+      if (switched.reverted !== null) return { status: 'live', verdicts: switched.verdicts };
+    }
+    await undoSteps(owner, runSteps(parts, owner), () => ctx, { reason: 'rollback', emit: parts.emit });
+    owner.setRunStatus(run.id, 'rolled_back');
+    return { status: 'rolled_back', verdicts: [] };
+  });
+}
+
+async function returnToLegacy(ctx: Context, parts: Parts, owner: Owner): Promise<SwitchResult> {
+  const switched = await switchToLegacy(ctx, cutoverParts(parts, owner));
+  if (switched.reverted !== null)
+    ctx.report.warn(`the rollback was given up, the new side serves on: ${String(switched.reverted)}`);
+  return switched;
+}
