@@ -114,6 +114,11 @@ export const CATALOGUE = {
     exit: 3,
     hint: 'Nothing else was undone since. Remove the cause and run the same command again: it goes on with this step.',
   },
+  CHG_ENGINE_ROLLED_BACK: {
+    message: 'run {run} was being rolled back ({reason}); this was brought to its end first',
+    exit: 1,
+    hint: 'The legacy serves as before. Run `changeover run` again for a new run.',
+  },
   CHG_ENGINE_VERIFY_FAILED: {
     message: 'the step {step} acted, but its check failed: {check}: {evidence}',
     exit: 1,
