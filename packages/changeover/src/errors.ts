@@ -20,6 +20,16 @@ export const CATALOGUE = {
     exit: 2,
     hint: 'Correct the plan as the arrows say, then run `changeover check`.',
   },
+  CHG_PLAN_FILE: {
+    message: 'the plan {file} cannot be used: {reason}',
+    exit: 2,
+    hint: 'Name the plan with --config FILE; it must export defineChangeover({...}) by default.',
+  },
+  CHG_PLAN_NO_URL: {
+    message: 'no unit of the {side} side has an address, so the gateway has nowhere to send requests',
+    exit: 2,
+    hint: 'Give one unit a url: command(run, { url: "http://127.0.0.1:5001" }).',
+  },
   // engine
   CHG_ENGINE_OWNED: {
     message: 'the journal is owned by process {pid} (`{command}`, on {host} since {since}); waited {waitedMs} ms',
