@@ -412,6 +412,26 @@ export const CATALOGUE = {
   // traffic
   // verify
   // cli
+  CHG_CLI_USAGE: {
+    message: '{problem}',
+    exit: 2,
+    hint: 'Run `{help}` to see what can be written.',
+  },
+  CHG_CLI_NO_PLAN: {
+    message: 'there is no plan at {file}',
+    exit: 2,
+    hint: 'Run it in the folder of the plan, or name the plan with --config FILE.',
+  },
+  CHG_CLI_NEEDS_YES: {
+    message: '`changeover {verb}` asks before it changes anything, and here is nobody to answer',
+    exit: 2,
+    hint: 'Run `{command}` to go on without the question.',
+  },
+  CHG_CLI_UNEXPECTED: {
+    message: 'unexpected: {problem}',
+    exit: 1,
+    hint: 'Run `changeover status` to see how far it came; CHANGEOVER_DEBUG=1 shows where it happened.',
+  },
 } as const satisfies Record<string, Entry>;
 
 export type ErrorCode = keyof typeof CATALOGUE;

@@ -101,7 +101,7 @@ export interface CutoverResult {
   readonly reverted: string | null;
 }
 
-export interface Outcome {
+export interface RunOutcome {
   readonly status: RunStatus;
   readonly verdicts: readonly Verdict[];
 }
@@ -114,7 +114,7 @@ export interface Changeover {
   check(options?: { signal?: AbortSignal }): Promise<Finding[]>;
   plan(options?: { signal?: AbortSignal }): Promise<PlanReport>;
   brief(decision: DecisionBrief['decision']): Promise<DecisionBrief>;
-  run(options?: { until?: Stage; through?: boolean; signal?: AbortSignal }): Promise<Outcome>;
+  run(options?: { until?: Stage; through?: boolean; signal?: AbortSignal }): Promise<RunOutcome>;
   cutover(options?: { signal?: AbortSignal }): Promise<CutoverResult>;
   status(): Promise<Status>;
   verify(options?: { signal?: AbortSignal }): Promise<Verdict[]>;
@@ -122,13 +122,13 @@ export interface Changeover {
   rollback(options?: {
     dryRun?: boolean;
     signal?: AbortSignal;
-  }): Promise<Outcome & { readonly returned: readonly { table: string; rows: number }[] }>;
+  }): Promise<RunOutcome & { readonly returned: readonly { table: string; rows: number }[] }>;
   snapshots(): Promise<SnapshotSummary[]>;
   restore(
     id: string,
     options?: { dryRun?: boolean },
   ): Promise<{ readonly lost: readonly string[]; readonly restored: number }>;
-  finish(options?: { signal?: AbortSignal }): Promise<Outcome>;
+  finish(options?: { signal?: AbortSignal }): Promise<RunOutcome>;
   uninstall(options?: { signal?: AbortSignal }): Promise<{ readonly removed: readonly string[] }>;
   close(): Promise<void>;
 }

@@ -1,11 +1,11 @@
 import { rm } from 'node:fs/promises';
 import { ChangeoverError } from '../../errors.ts';
-import type { Outcome } from '../../plan/api.ts';
+import type { RunOutcome } from '../../plan/api.ts';
 import type { Parts } from './parts.ts';
 import { owning, requireRun } from './run.ts';
 
 /** Ends the way back: the reverse sync stops, the legacy's units stay stopped, and nothing of ours is left in the stores. */
-export function finish(parts: Parts, signal: AbortSignal): Promise<Outcome> {
+export function finish(parts: Parts, signal: AbortSignal): Promise<RunOutcome> {
   return owning(parts, 'finish', signal, async (owner, ctx) => {
     const run = requireRun(parts, 'finish', ['live'], 'a run whose new side serves');
     const { state } = parts.journal.authority();

@@ -87,7 +87,14 @@ export function runSteps(parts: Parts, owner: Pick<Owner, 'put'>): Step[] {
       probe: repeat,
       undo: (ctx) => data.uninstall(ctx, { emptyTarget: true }),
     },
-    { name: 'copyData', stage: 'data', weight: 10, title: 'copy', do: (ctx) => data.copy(ctx), probe: repeat },
+    {
+      name: 'copyData',
+      stage: 'data',
+      weight: 10,
+      title: 'copy',
+      do: (ctx) => data.copy(ctx),
+      probe: repeat,
+    },
     {
       name: 'verifyCopy',
       stage: 'data',

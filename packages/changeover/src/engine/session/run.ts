@@ -1,5 +1,5 @@
 import { ChangeoverError } from '../../errors.ts';
-import type { Outcome, RunStatus } from '../../plan/api.ts';
+import type { RunOutcome, RunStatus } from '../../plan/api.ts';
 import { isInTransition } from '../../plan/authority.ts';
 import type { Context } from '../../plan/context.ts';
 import type { Stage, Verdict } from '../../plan/words.ts';
@@ -39,7 +39,7 @@ export async function owning<Result>(
 }
 
 /** Does the run, or goes on with it, up to READY. */
-export function runToReady(parts: Parts, until: Stage | undefined, signal: AbortSignal): Promise<Outcome> {
+export function runToReady(parts: Parts, until: Stage | undefined, signal: AbortSignal): Promise<RunOutcome> {
   return owning(parts, 'run', signal, async (owner) => {
     const run = currentOrNew(parts, owner);
     if (run.status === 'live' || run.status === 'ready') return { status: run.status, verdicts: [] };

@@ -1,4 +1,4 @@
-import type { CutoverResult, Outcome } from '../../plan/api.ts';
+import type { CutoverResult, RunOutcome } from '../../plan/api.ts';
 import type { Context } from '../../plan/context.ts';
 import type { Side } from '../../plan/words.ts';
 import { switchToLegacy } from '../cutover/back.ts';
@@ -62,7 +62,7 @@ async function resultOf(
 }
 
 /** Back to the legacy, at any time until `finish`: an unfinished run is undone, a finished switch is first switched back. */
-export function rollback(parts: Parts, signal: AbortSignal): Promise<Outcome> {
+export function rollback(parts: Parts, signal: AbortSignal): Promise<RunOutcome> {
   return owning(parts, 'rollback', signal, async (owner, ctx) => {
     const run = requireRun(
       parts,
@@ -78,7 +78,6 @@ export function rollback(parts: Parts, signal: AbortSignal): Promise<Outcome> {
       if (switched.reverted !== null) return { status: 'live', verdicts: switched.verdicts };
     }
     await undoSteps(owner, runSteps(parts, owner), () => ctx, { reason: 'rollback', emit: parts.emit });
-    owner.setRunStatus(run.id, 'rolled_back');
     return { status: 'rolled_back', verdicts: [] };
   });
 }
