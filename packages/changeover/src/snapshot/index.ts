@@ -1,0 +1,2 @@
+export { createSnapshot } from './snapshot.ts';
+export type { SnapshotDefinition } from './take.ts';
