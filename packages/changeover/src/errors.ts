@@ -339,7 +339,7 @@ export const CATALOGUE = {
     hint: 'Give {table} a primary key; its rows cannot be told apart without one.',
   },
   CHG_DATA_KEY_NULL: {
-    message: '{store}: table {table} has rows whose key contains NULL',
+    message: '{store}: table {table} has rows with NULL in their key ({condition})',
     exit: 2,
     hint: 'Give these rows a key: SELECT * FROM {table} WHERE {condition}',
   },
@@ -410,6 +410,71 @@ export const CATALOGUE = {
     hint: 'Compare shape, dtype and the number of bytes.',
   },
   // traffic
+  CHG_TRAFFIC_TARGET_INVALID: {
+    message: 'the {side} side has the target "{target}"; expected scheme, host and port alone, such as http://127.0.0.1:5001',
+    exit: 2,
+    hint: 'Correct the url of the unit in the plan, then run `changeover check`.',
+  },
+  CHG_TRAFFIC_PORT_BUSY: {
+    message: 'the gateway cannot listen on {host}:{port}: {holder} listens there',
+    exit: 1,
+    hint: 'Move that service to another port, or give the gateway another one in gateway.listen, then run `changeover traffic start`.',
+  },
+  CHG_TRAFFIC_NO_WORKER: {
+    message: 'the gateway on {host}:{port} does not admit requests after {waitedMs} ms; the last lines of {log}:\n{lines}',
+    exit: 1,
+    hint: 'Correct what the log says, then run `changeover traffic start`.',
+  },
+  CHG_TRAFFIC_RUNNING_DIFFERENTLY: {
+    message: 'the gateway on {host}:{port} already runs (process {pid}), with other settings than the plan has now',
+    exit: 1,
+    hint: 'Run `changeover traffic stop` and then `changeover traffic start`.',
+  },
+  CHG_TRAFFIC_NOT_STOPPED: {
+    message: 'the gateway on {host}:{port} still runs after {waitedMs} ms: processes {pids}',
+    exit: 1,
+    hint: 'Run `changeover traffic stop` again, or end these processes.',
+  },
+  CHG_TRAFFIC_NOT_ACKNOWLEDGED: {
+    message: 'not every gateway worker follows version {version} of the authority: {workers}',
+    exit: 1,
+    hint: 'The hold is not complete, so nothing was switched. See `changeover status`, then try again.',
+  },
+  CHG_TRAFFIC_NOT_DRAINED: {
+    message: '{count} requests to the {side} side were still in flight at the deadline of the drain',
+    exit: 1,
+    hint: 'Nothing was switched. Raise cutover.drainDeadlineMs or try again when no long request runs.',
+  },
+  CHG_TRAFFIC_STARTED_BY_HAND: {
+    message: 'this process of the gateway was started without its settings ({variable} is not set)',
+    exit: 2,
+    hint: 'Run `changeover traffic start`, which starts it.',
+  },
+  CHG_TRAFFIC_BACKEND_FAILED: {
+    message: 'the {side} side at {target} did not answer: {reason}',
+    exit: 1,
+    hint: 'See that its process runs and listens there: `changeover status`.',
+  },
+  CHG_TRAFFIC_HOLD_FULL: {
+    message: 'requests are held while the sides switch, and {held} are already waiting',
+    exit: 1,
+    hint: 'Send the request again.',
+  },
+  CHG_TRAFFIC_HELD_TOO_LONG: {
+    message: 'requests are held while the sides switch, and this one has waited for {limitMs} ms',
+    exit: 1,
+    hint: 'Send the request again.',
+  },
+  CHG_TRAFFIC_STOPPING: {
+    message: 'the gateway is being stopped while requests are held',
+    exit: 1,
+    hint: 'Send the request again.',
+  },
+  CHG_TRAFFIC_REQUEST_MALFORMED: {
+    message: 'the request was refused because it has {reason}',
+    exit: 1,
+    hint: 'Correct the client: servers could read this message in different ways.',
+  },
   // verify
   // cli
   CHG_CLI_USAGE: {
@@ -440,9 +505,9 @@ type FieldsOf<Message extends string> = Message extends `${string}{${infer Name}
   ? Name | FieldsOf<Rest>
   : never;
 
-/** The named fields that the message of `Code` needs. */
+/** The named fields that the message and the hint of `Code` need. */
 export type ErrorFields<Code extends ErrorCode> = Readonly<
-  Record<FieldsOf<(typeof CATALOGUE)[Code]['message']>, string | number>
+  Record<FieldsOf<(typeof CATALOGUE)[Code]['message' | 'hint']>, string | number>
 >;
 
 /** One failure from the catalogue. `cause` keeps what led to it. */

@@ -1,0 +1,136 @@
+import type { ChangeoverEvent, Status } from '../changeover.ts';
+import { LiveRegion } from './live.ts';
+import { renderFailure, renderLeft, type Failure } from './render/error.ts';
+import { EMPTY_VIEW, keepsProgress, nextView, renderEvent, renderLive, type RunView } from './render/progress.ts';
+import { createStyle, type Screen } from './render/text.ts';
+import type { Terminal } from './terminal.ts';
+
+/** Where everything that is told goes: JSON lines, a terminal with bars, or plain lines in a pipe. */
+export interface Output {
+  readonly screen: Screen;
+  event(event: ChangeoverEvent): void;
+  /** Text for people; with `--json` its `data` as an event, where it has one. */
+  say(text: string, data?: { readonly event: string }): void;
+  /** Replaces what was shown before, on a terminal; elsewhere one block after the other. */
+  show(text: string, data: { readonly event: string }): void;
+  result(text: string, data: object): void;
+  fail(failure: Failure, left: Status | null): void;
+  /** Removes the bars, so that a question or the end stands alone. */
+  settle(): void;
+}
+
+export function createOutput(terminal: Terminal, options: { readonly json: boolean }): Output {
+  return options.json ? new JsonOutput(terminal) : new HumanOutput(terminal);
+}
+
+class JsonOutput implements Output {
+  readonly screen: Screen = { style: createStyle(false), width: Infinity };
+  readonly #terminal: Terminal;
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal;
+  }
+
+  event(event: ChangeoverEvent): void {
+    this.#line(event);
+  }
+
+  say(_text: string, data?: { readonly event: string }): void {
+    if (data !== undefined) this.#line(data);
+  }
+
+  show(_text: string, data: { readonly event: string }): void {
+    this.#line(data);
+  }
+
+  result(_text: string, data: object): void {
+    this.#line({ event: 'result', ...data });
+  }
+
+  fail({ code, message, hint, exitCode, causes }: Failure, left: Status | null): void {
+    const state = left === null ? null : renderLeft(left);
+    this.#line({ event: 'error', code, message, hint, exitCode, causes, state });
+  }
+
+  settle(): void {
+    // Lines stay as they are.
+  }
+
+  #line(value: object): void {
+    this.#terminal.stdout.write(`${JSON.stringify(value)}\n`);
+  }
+}
+
+const REPAINT_MS = 100;
+
+class HumanOutput implements Output {
+  readonly #terminal: Terminal;
+  readonly #live: LiveRegion | null;
+  #view: RunView = EMPTY_VIEW;
+  #progressShownAtMs: number | null = null;
+  #painter: NodeJS.Timeout | null = null;
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal;
+    this.#live = terminal.isTTY ? new LiveRegion(terminal) : null;
+  }
+
+  get screen(): Screen {
+    const width = this.#terminal.isTTY ? this.#terminal.size().columns : Infinity;
+    return { style: createStyle(this.#terminal.isColoured), width };
+  }
+
+  event(event: ChangeoverEvent): void {
+    const nowMs = performance.now();
+    const isPipe = this.#live === null;
+    const line = renderEvent(this.screen, this.#view, event, { nowMs, isPipe });
+    this.#view = nextView(this.#view, event, nowMs);
+    if (event.event === 'progress' && isPipe) {
+      if (!keepsProgress(event, this.#progressShownAtMs, nowMs)) return;
+      this.#progressShownAtMs = nowMs;
+    }
+    if (line !== null) this.#print(line);
+    if (this.#live !== null && this.#painter === null) {
+      this.#painter = setInterval(() => {
+        this.#paint();
+      }, REPAINT_MS);
+      // Bars alone never keep the process alive.
+      this.#painter.unref();
+    }
+  }
+
+  say(text: string): void {
+    this.#print(text);
+  }
+
+  show(text: string): void {
+    if (this.#live === null) this.#print(text);
+    else this.#live.draw(text.split('\n'));
+  }
+
+  result(text: string): void {
+    this.settle();
+    if (text !== '') this.#print(text);
+  }
+
+  fail(failure: Failure, left: Status | null): void {
+    this.settle();
+    const text = renderFailure(this.screen, failure, left === null ? null : renderLeft(left));
+    this.#terminal.stderr.write(`${text}\n`);
+  }
+
+  settle(): void {
+    if (this.#painter !== null) clearInterval(this.#painter);
+    this.#painter = null;
+    this.#live?.clear();
+  }
+
+  #paint(): void {
+    this.#live?.draw(renderLive(this.screen, this.#view, performance.now()));
+  }
+
+  #print(text: string): void {
+    if (this.#live === null) this.#terminal.stdout.write(`${text}\n`);
+    else this.#live.print(text);
+  }
+}

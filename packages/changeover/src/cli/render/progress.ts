@@ -1,0 +1,195 @@
+import type { ChangeoverEvent, Stage, Status } from '../../changeover.ts';
+import { cleanLine, padEnd, truncate, type Screen, type Style } from './text.ts';
+import { showAmount, showDuration, showPercent } from './units.ts';
+import { showOutcome } from './verdicts.ts';
+
+type ProgressEvent = Extract<ChangeoverEvent, { event: 'progress' }>;
+
+export const STAGE_MARKS = (style: Style): Readonly<Record<Status['stages'][number]['status'], string>> => ({
+  pending: style.dim('·'),
+  running: style.accent('◐'),
+  completed: style.good('✔'),
+  failed: style.bad('✖'),
+  undone: style.warn('↶'),
+});
+
+const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'] as const;
+
+/** A bar that moves in eighths of a column, so that slow work is seen to move too. */
+export function renderBar({ style }: Screen, fraction: number, columns: number): string {
+  const eighths = Math.round(Math.min(1, Math.max(0, fraction)) * columns * 8);
+  const bar = '█'.repeat(Math.floor(eighths / 8)) + (EIGHTHS[eighths % 8] ?? '');
+  return style.accent(bar) + style.dim('─'.repeat(columns - bar.length));
+}
+
+/** Units per second over the last moments: recent figures count more, so that a stall is seen within seconds. */
+export interface Rate {
+  readonly perSecond: number | null;
+  readonly atMs: number;
+  readonly done: number;
+}
+
+const RATE_HALF_LIFE_MS = 3_000;
+
+export function nextRate(rate: Rate | null, done: number, nowMs: number): Rate {
+  if (rate === null || done < rate.done) return { perSecond: null, atMs: nowMs, done };
+  const elapsedMs = nowMs - rate.atMs;
+  // Two figures of one moment say nothing about speed.
+  if (elapsedMs < 50) return rate;
+  const measured = ((done - rate.done) * 1_000) / elapsedMs;
+  const weight = 1 - 0.5 ** (elapsedMs / RATE_HALF_LIFE_MS);
+  const perSecond = rate.perSecond === null ? measured : rate.perSecond + (measured - rate.perSecond) * weight;
+  return { perSecond, atMs: nowMs, done };
+}
+
+/** What is known of a run while it goes on. */
+export interface RunView {
+  readonly stage: Stage | null;
+  readonly stageStartedAtMs: number;
+  readonly step: string | null;
+  readonly progress: ProgressEvent | null;
+  readonly rate: Rate | null;
+  /** When requests began to be held. */
+  readonly heldSinceMs: number | null;
+}
+
+export const EMPTY_VIEW: RunView = {
+  stage: null,
+  stageStartedAtMs: 0,
+  step: null,
+  progress: null,
+  rate: null,
+  heldSinceMs: null,
+};
+
+/** The view after an event. */
+export function nextView(view: RunView, event: ChangeoverEvent, nowMs: number): RunView {
+  switch (event.event) {
+    case 'stage':
+      return event.status === 'started'
+        ? { ...EMPTY_VIEW, stage: event.stage, stageStartedAtMs: nowMs, progress: wholeOf(view.progress) }
+        : { ...view, stage: null, step: null };
+    case 'step':
+      return event.status === 'started' ? { ...view, step: event.step, rate: null } : view;
+    case 'progress': {
+      const isSame = view.progress?.what === event.what && view.progress.step === event.step;
+      return { ...view, progress: event, rate: nextRate(isSame ? view.rate : null, event.done, nowMs) };
+    }
+    case 'state': {
+      const isHold = event.state === 'HOLD' || event.state === 'RB_HOLD';
+      const isOver = event.state === 'LIVE_OLD' || event.state === 'LIVE_NEW';
+      return { ...view, heldSinceMs: isHold ? nowMs : isOver ? null : view.heldSinceMs };
+    }
+    case 'verdict':
+    case 'warning':
+    case 'log':
+      return view;
+  }
+}
+
+// The bar of the whole run stays while the next stage has not yet told anything.
+function wholeOf(progress: ProgressEvent | null): ProgressEvent | null {
+  return progress === null ? null : { ...progress, what: '', done: 0, total: null };
+}
+
+/** The lines at the bottom of a terminal: the present work and the whole run. */
+export function renderLive(screen: Screen, view: RunView, nowMs: number): string[] {
+  if (view.stage === null && view.progress === null) return [];
+  const { style, width } = screen;
+  const room = Math.min(width, 100);
+  const barColumns = Math.max(8, Math.min(28, room - 60));
+  const { progress, stage } = view;
+  const label = (text: string) => padEnd(truncate(text, 24), 24);
+  const lines: string[] = [];
+  if (stage !== null) {
+    const step = cleanLine(progress?.what || view.step || '');
+    const name = label(step === '' ? stage : `${stage} · ${step}`);
+    if (progress === null || progress.what === '' || progress.total === null || progress.total === 0) {
+      const amount = progress === null || progress.what === '' ? '' : `  ${showAmount(progress.done, progress.unit)}`;
+      lines.push(`${style.accent('◐')} ${name}${amount}  ${style.dim(showDuration(nowMs - view.stageStartedAtMs))}`);
+    } else {
+      const fraction = progress.done / progress.total;
+      lines.push(
+        `${style.accent('◐')} ${name}  ${renderBar(screen, fraction, barColumns)}  ${showPercent(fraction).padStart(5)}  ${style.dim(speed(view))}`,
+      );
+    }
+  }
+  if (progress !== null) {
+    const left = progress.remainingMs === null ? '' : style.dim(`${showDuration(progress.remainingMs)} left`);
+    lines.push(
+      `  ${label('whole run')}  ${renderBar(screen, progress.fraction, barColumns)}  ${showPercent(progress.fraction).padStart(5)}  ${left}`,
+    );
+  }
+  return lines;
+}
+
+function speed({ progress, rate }: RunView): string {
+  if (progress === null) return '';
+  const { perSecond } = rate ?? { perSecond: null };
+  if (perSecond === null) return showAmount(progress.done, progress.unit);
+  const left =
+    progress.total === null || perSecond <= 0 ? null : ((progress.total - progress.done) / perSecond) * 1_000;
+  return [
+    `${showAmount(Math.round(perSecond), progress.unit)}/s`,
+    left === null ? 'waiting' : `${showDuration(left)} left`,
+  ].join(' · ');
+}
+
+/**
+ * What stays on the screen of an event; null where there is nothing to keep. In a pipe steps and states are kept too, and progress
+ * as often as `keepsProgress` says.
+ */
+export function renderEvent(
+  screen: Screen,
+  before: RunView,
+  event: ChangeoverEvent,
+  options: { readonly nowMs: number; readonly isPipe: boolean },
+): string | null {
+  const { style } = screen;
+  const { nowMs, isPipe } = options;
+  const marks = STAGE_MARKS(style);
+  switch (event.event) {
+    case 'stage': {
+      if (event.status === 'started') return isPipe ? `${event.stage}: started` : null;
+      const took = before.stage === event.stage ? showDuration(nowMs - before.stageStartedAtMs) : '';
+      if (isPipe) return `${event.stage}: ${event.status}${took === '' ? '' : ` after ${took}`}`;
+      const word = event.status === 'completed' ? '' : `  ${event.status}`;
+      return `${marks[event.status]} ${padEnd(event.stage, 12)}${style.dim(took)}${word}`.trimEnd();
+    }
+    case 'step': {
+      const step = cleanLine(event.step);
+      if (isPipe) return `${event.stage}: ${step} ${event.status}`;
+      if (event.status === 'failed') return `  ${marks.failed} ${step} failed`;
+      if (event.status === 'undone') return `  ${marks.undone} ${step} ${style.dim('undone')}`;
+      return null;
+    }
+    case 'progress': {
+      if (!isPipe) return null;
+      const of = event.total === null ? '' : ` of ${showAmount(event.total, event.unit)}`;
+      const left = event.remainingMs === null ? '' : `, ${showDuration(event.remainingMs)} left`;
+      const amount = `${showAmount(event.done, event.unit)}${of}`;
+      return `${event.stage}: ${cleanLine(event.what)} ${amount}, ${showPercent(event.fraction)} of the run${left}`;
+    }
+    case 'state': {
+      const since = before.heldSinceMs === null ? '' : `  +${Math.round(nowMs - before.heldSinceMs)} ms`;
+      return isPipe
+        ? `state: ${event.state}, ${event.side} serves, epoch ${event.epoch}${since}`
+        : `  ${style.accent(padEnd(event.state, 12))}${style.dim(`${event.side} serves, epoch ${event.epoch}${since}`)}`;
+    }
+    case 'verdict': {
+      const { check, outcome, evidence } = event.verdict;
+      return `  ${showOutcome(screen, outcome)}  ${cleanLine(check)}  ${style.dim(cleanLine(evidence))}`;
+    }
+    case 'warning':
+      return `${style.warn('!')} ${cleanLine(event.message)}`;
+    case 'log':
+      return `  ${style.dim(cleanLine(event.message))}`;
+  }
+}
+
+const PIPE_PROGRESS_EVERY_MS = 2_000;
+
+/** Whether a pipe gets this progress: one line every two seconds, and the last one of each thing. */
+export function keepsProgress(event: ProgressEvent, lastShownAtMs: number | null, nowMs: number): boolean {
+  return event.done === event.total || lastShownAtMs === null || nowMs - lastShownAtMs >= PIPE_PROGRESS_EVERY_MS;
+}

@@ -1,0 +1,108 @@
+import type { PlanReport, SnapshotSummary } from '../../changeover.ts';
+import { block, cleanLine, columns, type Screen } from './text.ts';
+import { plural, showBytes, showCount, showDuration, showTime } from './units.ts';
+import { renderFindings, summarizeFindings } from './verdicts.ts';
+
+const ROWS_SHOWN = 12;
+
+/** What a run would do; `full` lists what is otherwise cut. */
+export function renderReport(screen: Screen, report: PlanReport, full: boolean): string {
+  const { style, width } = screen;
+  const cut = (lines: readonly string[]) => cutLines(screen, lines, full);
+  const tables = report.tables.map(({ name, rows, bytes, givenUp }) => [
+    cleanLine(name),
+    `${showCount(rows)} rows`,
+    bytes === null ? '' : showBytes(bytes),
+    givenUp.length === 0 ? '' : style.warn(`not returned by a rollback: ${givenUp.map(cleanLine).join('; ')}`),
+  ]);
+  const pauses = report.pauses.map(({ what, expectedMs, deadlineMs, whenMissed }) => [
+    cleanLine(what),
+    expectedMs === null ? 'not measured yet' : `about ${showDuration(expectedMs)}`,
+    `at most ${showDuration(deadlineMs)}, then: ${cleanLine(whenMissed)}`,
+  ]);
+  return [
+    `${style.bold(cleanLine(report.name))}  ${style.dim(`plan ${report.hash.slice(0, 12)}`)}`,
+    '',
+    ...block(screen, 'Found', [
+      ...renderFindings(screen, report.findings),
+      `  ${summarizeFindings(screen, report.findings)}`,
+    ]),
+    ...settings(screen, report.settings, cut),
+    ...block(screen, 'Data', cut(columns(tables, { indent: 2, width, right: [1, 2] }))),
+    ...block(screen, 'Added to the systems, and removed again', footprint(screen, report, full)),
+    ...block(screen, 'Pauses', columns(pauses, { indent: 2, width })),
+    ...block(
+      screen,
+      'Not returned by a rollback',
+      report.notReturned.map((line) => `  ${style.warn('!')} ${cleanLine(line)}`),
+    ),
+  ]
+    .join('\n')
+    .trimEnd();
+}
+
+function settings(
+  screen: Screen,
+  report: PlanReport['settings'],
+  cut: (lines: readonly string[]) => readonly string[],
+): string[] {
+  if (report === null) return [];
+  const { style, width } = screen;
+  const marks = { moved: style.good('→'), kept: style.dim('='), dropped: style.warn('-'), conflict: style.bad('✖') };
+  const order = ['conflict', 'dropped', 'moved', 'kept'];
+  const rows = report.legacy
+    .toSorted((a, b) => order.indexOf(a.fate) - order.indexOf(b.fate))
+    .map(({ source, key, fate, detail, shown }) => [
+      marks[fate],
+      `${style.dim(`${cleanLine(source)}:`)}${cleanLine(key)}`,
+      cleanLine(shown),
+      fate === 'moved' ? cleanLine(detail) : style.dim(`${fate}: ${cleanLine(detail)}`),
+    ]);
+  const added = report.next
+    .filter(({ from }) => !report.legacy.some(({ key }) => from.includes(key)))
+    .map(({ path, from, shown }) => [style.accent('+'), cleanLine(path), cleanLine(shown), style.dim(cleanLine(from))]);
+  return block(screen, 'Settings', cut(columns([...rows, ...added], { indent: 2, width })));
+}
+
+function footprint({ style, width }: Screen, report: PlanReport, full: boolean): string[] {
+  if (!full) {
+    const places = new Map<string, number>();
+    for (const { where } of report.footprint) places.set(where, (places.get(where) ?? 0) + 1);
+    return columns(
+      [...places].map(([where, count]) => [cleanLine(where), plural(count, 'thing')]),
+      { indent: 2, width },
+    );
+  }
+  return report.footprint.flatMap(({ where, adds, right, removal }) => [
+    `  ${style.bold(cleanLine(where))}`,
+    ...columns(
+      [
+        [style.dim('adds'), cleanLine(adds)],
+        [style.dim('needs'), cleanLine(right)],
+        [style.dim('removed by'), cleanLine(removal)],
+      ],
+      { indent: 4, width },
+    ),
+  ]);
+}
+
+function cutLines({ style }: Screen, lines: readonly string[], full: boolean): readonly string[] {
+  return full || lines.length <= ROWS_SHOWN
+    ? lines
+    : [...lines.slice(0, ROWS_SHOWN), `  ${style.dim(`and ${lines.length - ROWS_SHOWN} more (--full shows all)`)}`];
+}
+
+/** The snapshots that can be restored, the newest first. */
+export function renderSnapshots({ style, width }: Screen, snapshots: readonly SnapshotSummary[]): string {
+  if (snapshots.length === 0) return 'There are no snapshots: `changeover run --until backup` takes one.';
+  const rows = snapshots
+    .toSorted((a, b) => b.takenAtMs - a.takenAtMs)
+    .map(({ id, takenAtMs, files, bytes, storedBytes }) => [
+      style.bold(cleanLine(id)),
+      showTime(takenAtMs),
+      plural(files, 'file'),
+      showBytes(bytes),
+      style.dim(`${showBytes(storedBytes)} on disk`),
+    ]);
+  return columns(rows, { indent: 2, width, right: [2, 3] }).join('\n');
+}

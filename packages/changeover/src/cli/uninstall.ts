@@ -1,0 +1,21 @@
+import { cleanLine } from './render/text.ts';
+import { DECLINED, type Verb } from './verb.ts';
+
+export const uninstall: Verb = {
+  name: 'uninstall',
+  summary: 'remove everything that was added to the systems',
+  details:
+    'Triggers, tables, functions, and the gateway. Rows, settings and snapshots stay. `changeover plan --full` lists it beforehand.',
+  examples: [
+    { command: 'changeover uninstall', does: 'show what it means, ask, and remove' },
+    { command: 'changeover uninstall --yes', does: 'without a question' },
+  ],
+  async run(call) {
+    if (!(await call.ask('uninstall'))) return DECLINED;
+    const { removed } = await call.changeover.uninstall({ signal: call.signal });
+    const { style } = call.screen;
+    const lines = removed.map((line) => `  ${style.dim('-')} ${cleanLine(line)}`);
+    const headline = removed.length === 0 ? 'There was nothing left to remove.' : `${style.good('✔')} Removed:`;
+    return { exitCode: 0, text: [headline, ...lines].join('\n'), result: { removed } };
+  },
+};

@@ -1,0 +1,28 @@
+import type { Verdict } from '../changeover.ts';
+import { renderVerdicts, summarizeVerdicts } from './render/verdicts.ts';
+import type { ExitCode, Verb } from './verb.ts';
+
+export const verify: Verb = {
+  name: 'verify',
+  summary: 'run all checks of the plan again; changes nothing',
+  details:
+    'At any time, before and after the cutover. Ends with 1 when a check fails, and with 3 when one is inconclusive or nothing was checked: no data is never a pass.',
+  isReading: true,
+  examples: [
+    { command: 'changeover verify', does: 'all checks with what was seen' },
+    { command: 'changeover verify --json | grep verdict', does: 'one verdict a line' },
+  ],
+  async run({ changeover, signal, screen }) {
+    const verdicts = await changeover.verify({ signal });
+    return {
+      exitCode: exitCodeOfVerdicts(verdicts),
+      text: [...renderVerdicts(screen, verdicts), '', summarizeVerdicts(screen, verdicts)].join('\n').trimStart(),
+      result: { verdicts },
+    };
+  },
+};
+
+function exitCodeOfVerdicts(verdicts: readonly Verdict[]): ExitCode {
+  if (verdicts.some(({ outcome }) => outcome === 'FAIL')) return 1;
+  return verdicts.length > 0 && verdicts.every(({ outcome }) => outcome === 'PASS') ? 0 : 3;
+}
