@@ -175,9 +175,19 @@ export const CATALOGUE = {
     hint: 'See `ps -o pid,stat,wchan,user,cmd -p PID`: it hangs in the kernel, belongs to another user, or somebody starts it again.',
   },
   CHG_ENGINE_UNIT_FOREIGN: {
-    message: 'the port {port} of the unit {name} is used by a process that this user may not see',
+    message: 'the unit {name} cannot be given {signal}: its process {pid} belongs to another user',
     exit: 1,
-    hint: 'Run as the user of the unit, or as root.',
+    hint: 'Run the command as the user of the unit, or as root.',
+  },
+  CHG_ENGINE_UNIT_NO_URL: {
+    message: 'the unit {name} cannot be told to {what}: it has no url',
+    exit: 2,
+    hint: 'Give the unit a url in the plan.',
+  },
+  CHG_ENGINE_UNIT_RECORD: {
+    message: 'what is known of a started unit cannot be read from {path}: {detail}',
+    exit: 1,
+    hint: 'Find out whether the unit runs, end it, delete {path}, then run the same command again.',
   },
   CHG_ENGINE_UNIT_HOOK_FAILED: {
     message: 'the unit {name} did not {what}: POST {url} gave {answer}',
@@ -343,8 +353,14 @@ export const CATALOGUE = {
     exit: 2,
     hint: 'Give these rows a key: SELECT * FROM {table} WHERE {condition}',
   },
+  CHG_DATA_KEY_UNMAPPED: {
+    message: 'data.{sync}: {table}: its key ({target}) does not follow from the key of the source ({source})',
+    exit: 2,
+    hint: 'Give {table} a `key` with `to` and `back`: deletes carry the key alone.',
+  },
   CHG_DATA_KEY_MISMATCH: {
-    message: 'data.{sync}: {table}: the row function made key {made} from source key {source}, `key.to` says {expected}',
+    message:
+      'data.{sync}: {table}: the row function made key {made} from source key {source}, `key.to` says {expected}',
     exit: 2,
     hint: 'Make `row.to` and `key.to` of {table} agree; deletes find their row by `key.to`.',
   },
@@ -411,7 +427,8 @@ export const CATALOGUE = {
   },
   // traffic
   CHG_TRAFFIC_TARGET_INVALID: {
-    message: 'the {side} side has the target "{target}"; expected scheme, host and port alone, such as http://127.0.0.1:5001',
+    message:
+      'the {side} side has the target "{target}"; expected scheme, host and port alone, such as http://127.0.0.1:5001',
     exit: 2,
     hint: 'Correct the url of the unit in the plan, then run `changeover check`.',
   },
@@ -421,7 +438,8 @@ export const CATALOGUE = {
     hint: 'Move that service to another port, or give the gateway another one in gateway.listen, then run `changeover traffic start`.',
   },
   CHG_TRAFFIC_NO_WORKER: {
-    message: 'the gateway on {host}:{port} does not admit requests after {waitedMs} ms; the last lines of {log}:\n{lines}',
+    message:
+      'the gateway on {host}:{port} does not admit requests after {waitedMs} ms; the last lines of {log}:\n{lines}',
     exit: 1,
     hint: 'Correct what the log says, then run `changeover traffic start`.',
   },

@@ -1,0 +1,3 @@
+export { createGateway, type Gateway, type TrafficStats } from './gateway.ts';
+export { runSupervisor } from './supervisor.ts';
+export { runWorker, type WorkerOptions } from './worker.ts';
