@@ -11,6 +11,7 @@ import type { Owner } from '../ownership.ts';
 import type { Step } from '../steps.ts';
 import type { Parts } from './parts.ts';
 
+const KEPT_SNAPSHOTS = 3;
 /** How much of a failed setup command's output the error carries. */
 const OUTPUT_TAIL_CHARACTERS = 2000;
 
@@ -46,10 +47,10 @@ export function runSteps(parts: Parts, owner: Pick<Owner, 'put'>): Step[] {
       title: 'take a snapshot of the legacy',
       do: async (ctx) => {
         await snapshot.take(ctx, ctx.runId);
+        await dropOldSnapshots(ctx, parts);
       },
       probe: async (ctx) => ((await snapshot.isTaken(ctx, ctx.runId)) ? 'done' : 'not-done'),
       verify: (ctx) => snapshot.verify(ctx, ctx.runId),
-      undo: (ctx) => snapshot.drop(ctx, ctx.runId),
     });
   }
   if (settings !== null) {
@@ -137,6 +138,12 @@ export function runSteps(parts: Parts, owner: Pick<Owner, 'put'>): Step[] {
 /** For steps that are safe to do again whether or not they were done. */
 function repeat(): Promise<'not-done'> {
   return Promise.resolve('not-done');
+}
+
+/** A snapshot outlives its run, because it may be wanted after a rollback; only the newest few are kept. */
+async function dropOldSnapshots(ctx: Context, { snapshot }: Parts): Promise<void> {
+  const newestFirst = (await snapshot.list(ctx)).toSorted((one, other) => other.takenAtMs - one.takenAtMs);
+  for (const { id } of newestFirst.slice(KEPT_SNAPSHOTS)) await snapshot.drop(ctx, id);
 }
 
 async function checkSystem(ctx: Context, parts: Parts): Promise<void> {

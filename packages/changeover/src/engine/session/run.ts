@@ -32,6 +32,8 @@ export async function owning<Result>(
       await recover(ctx, cutoverParts(parts, owner));
     }
     settleRun(parts, owner);
+    const { actor, planHash, journal } = parts;
+    journal.audit({ actor, planHash, question: verb, answer: 'yes' });
     return await act(owner, ctx);
   } finally {
     owner.release();

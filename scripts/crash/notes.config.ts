@@ -1,0 +1,130 @@
+/**
+ * The move of the notes service, as the crash tests run it. The environment says where it lives:
+ * NOTES_FOLDER, NOTES_STORE (sqlite or files), NOTES_PORTS (gateway, legacy, next), optionally NOTES_DATABASE_URL.
+ */
+import path from 'node:path';
+import {
+  command,
+  counts,
+  defineChangeover,
+  dotenv,
+  files,
+  http,
+  jsonFile,
+  log,
+  postgres,
+  rows,
+  settings,
+  sqlite,
+  sync,
+  type DataDefinition,
+} from 'changeover';
+import { parsePythonLiteral, formatPythonLiteral, float, plain } from 'changeover/python';
+import { NOTES_PROGRAMS } from 'changeover/testing';
+
+const { NOTES_FOLDER = '', NOTES_STORE = 'sqlite', NOTES_PORTS = '0,0,0', NOTES_DATABASE_URL } = process.env;
+const [gatewayPort, legacyPort, nextPort] = NOTES_PORTS.split(',').map(Number);
+const legacyRoot = path.join(NOTES_FOLDER, 'legacy');
+const nextRoot = path.join(NOTES_FOLDER, 'next');
+const node = (program: string) => `"${process.execPath}" "${program}"`;
+const target =
+  NOTES_DATABASE_URL === undefined ? sqlite(path.join(nextRoot, 'data/next.db')) : postgres(NOTES_DATABASE_URL);
+const nextEnv = { ROOT: nextRoot, ...(NOTES_DATABASE_URL === undefined ? {} : { DATABASE_URL: NOTES_DATABASE_URL }) };
+
+const fromSqlite = sync({
+  name: 'notes',
+  from: sqlite(path.join(legacyRoot, 'data/notes.db')),
+  to: target,
+  chunkRows: 50,
+  tables: {
+    notes: { columns: { id: 'id', token: 'token', body: 'body', changed_at: 'updated_at' } },
+    note_tags: { from: 'tags' },
+  },
+});
+
+/** A line of the log is known by where it begins until the new side gives it a number of its own. */
+const fromLog = sync({
+  name: 'notes',
+  from: log(path.join(legacyRoot, 'data/notes.log'), { format: 'python' }),
+  to: target,
+  chunkRows: 50,
+  tables: {
+    notes: {
+      from: 'lines',
+      key: {
+        to: ([id]) => [idOfLine(String(id))],
+        back: ([id]) => [`note-${String(id)}`],
+      },
+      row: {
+        to: (line) => {
+          const { token, body, time } = plain(parsePythonLiteral(String(line['text']))) as Record<
+            string,
+            string | number
+          >;
+          return {
+            id: idOfLine(String(line['id'])),
+            token: token ?? null,
+            body: body ?? null,
+            changed_at: time ?? null,
+          };
+        },
+        back: ({ id, token, body, changed_at }) => ({
+          id: `note-${String(id)}`,
+          text: formatPythonLiteral({ token: String(token), body: String(body), time: float(Number(changed_at)) }),
+        }),
+      },
+    },
+  },
+});
+
+function idOfLine(id: string): number {
+  return id.startsWith('@') ? Number(id.slice(1)) + 1 : Number(id.slice('note-'.length));
+}
+
+const data: DataDefinition[] = [
+  NOTES_STORE === 'files' ? fromLog : fromSqlite,
+  files({ name: 'pictures', from: path.join(legacyRoot, 'data/pictures'), to: path.join(nextRoot, 'data/pictures') }),
+];
+
+export default defineChangeover({
+  name: 'notes',
+  legacy: {
+    units: [
+      command(node(NOTES_PROGRAMS.legacy), {
+        name: 'legacy',
+        url: `http://127.0.0.1:${String(legacyPort)}`,
+        health: '/health',
+        env: { PORT: String(legacyPort), ROOT: legacyRoot, STORE: NOTES_STORE },
+        quiesce: { until: { path: '/idle', idle: (state) => (state as { idle: boolean }).idle } },
+      }),
+    ],
+  },
+  next: {
+    units: [
+      command(node(NOTES_PROGRAMS.next), {
+        name: 'next',
+        url: `http://127.0.0.1:${String(nextPort)}`,
+        health: '/health',
+        env: { PORT: String(nextPort), ...nextEnv },
+        passive: { env: { PASSIVE: '1' }, activate: '/control/activate', passivate: '/control/passivate' },
+        quiesce: { until: { path: '/idle', idle: (state) => (state as { idle: boolean }).idle } },
+      }),
+    ],
+    setup: [
+      { run: `test ! -e "${path.join(NOTES_FOLDER, 'fail-setup')}"` },
+      { run: node(NOTES_PROGRAMS.nextSchema), env: nextEnv },
+    ],
+  },
+  gateway: { listen: { host: '127.0.0.1', port: gatewayPort ?? 0 } },
+  backup: {
+    paths: [path.join(legacyRoot, '.env'), path.join(legacyRoot, 'data/pictures')],
+    sqlite: NOTES_STORE === 'files' ? [] : [path.join(legacyRoot, 'data/notes.db')],
+  },
+  config: settings({
+    from: [dotenv(path.join(legacyRoot, '.env'))],
+    to: jsonFile(path.join(nextRoot, 'config/notes.json')),
+    map: { PAGE_SIZE: { to: 'list.pageSize', type: 'integer' }, TITLE: 'title' },
+  }),
+  data,
+  checks: [http('/health'), counts(), rows()],
+});
