@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 export interface ChildOptions {
@@ -25,6 +26,18 @@ export interface Child extends AsyncDisposable {
   line(pattern: RegExp, timeoutMs?: number): Promise<string>;
   /** Sends a signal to exactly this process. With `SIGKILL` or `SIGTERM` it resolves when the process is gone. */
   kill(signal?: NodeJS.Signals): Promise<void>;
+}
+
+/** False as soon as a process has ended, also while nobody has taken note of its end (a zombie answers signals still). */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  const stat = `/proc/${pid}/stat`;
+  // The state stands behind the name in parentheses, which may hold anything.
+  return !existsSync(stat) || readFileSync(stat, 'utf8').split(') ').at(-1)?.startsWith('Z') !== true;
 }
 
 const LINE_TIMEOUT_MS = 15_000;

@@ -2,7 +2,7 @@
  * What tests of plans, stores and moves are made of: throwaway processes, folders, ports and databases, conformance suites for
  * the ports of a plan, and `notes`, a small real service in a legacy and a new form.
  */
-export { type Child, type ChildExit, type ChildOptions, startChild } from './child.ts';
+export { type Child, type ChildExit, type ChildOptions, isRunning, startChild } from './child.ts';
 export * from './notes/index.ts';
 export { freePort } from './ports.ts';
 export { startPostgres, type ThrowawayPostgres } from './postgres.ts';

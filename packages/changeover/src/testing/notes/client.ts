@@ -77,13 +77,14 @@ async function lane(number: number): Promise<void> {
     token: string,
     version: number,
     lateMs: number,
+    isRepeat = false,
   ): Promise<boolean | null> => {
     const intent = await ledger.intent(operation, token, version);
     const answer = await connection.send(...requestOf(operation, noteOf(token, version, tags)));
     const { status } = answer;
     if (status === null) await ledger.cut(intent, answer.error);
     else await ledger.ack(intent, status);
-    tally.write(operation, token, answer, lateMs);
+    tally.write(operation, token, answer, lateMs, isRepeat);
     return isUnknown(status) ? null : isAcknowledged(status);
   };
 
@@ -100,7 +101,7 @@ async function lane(number: number): Promise<void> {
     let again = done === null && operation === 'create';
     while (again && !stopping.signal.aborted) {
       await sleep(FAILURE_PAUSE_MS);
-      again = (await write('create', token, 1, 0)) === null;
+      again = (await write('create', token, 1, 0, true)) === null;
     }
   };
 

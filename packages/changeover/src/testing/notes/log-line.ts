@@ -9,13 +9,13 @@ export function formatLogLine(line: LogLine): string {
 function formatValue(value: string | number | null): string {
   if (value === null) return 'None';
   if (typeof value === 'string') return quote(value);
-  return Number.isInteger(value) ? `${value}.0` : String(value);
+  return /^-?\d+$/.test(String(value)) ? `${value}.0` : String(value);
 }
 
 // As Python chooses: single quotes, unless the text has those and no double ones.
 function quote(text: string): string {
   const mark = text.includes("'") && !text.includes('"') ? '"' : "'";
-  const escaped = text.replace(/[\\'"\p{Cc}]/gu, (char) => {
+  const escaped = text.replace(/[\\'"\p{Cc}\p{Zl}\p{Zp}]/gu, (char) => {
     if (char === '\n') return '\\n';
     if (char === '\r') return '\\r';
     if (char === '\t') return '\\t';
@@ -28,21 +28,21 @@ function quote(text: string): string {
 }
 
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', '\\': '\\', "'": "'", '"': '"' };
-const STRING = String.raw`'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"`;
+const STRING = String.raw`'[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*"`;
 const ITEM = new RegExp(String.raw`\s*(${STRING})\s*:\s*(${STRING}|None|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(,|$)`, 'y');
 
 /** Reads what `formatLogLine` or Python wrote; null when the line is anything else. */
 export function parseLogLine(text: string): LogLine | null {
   if (!text.startsWith('{') || !text.endsWith('}')) return null;
   const inner = text.slice(1, -1);
-  const line: Record<string, string | number | null> = {};
+  const items: [string, string | number | null][] = [];
   ITEM.lastIndex = 0;
   while (ITEM.lastIndex < inner.length) {
     const [, name, value] = ITEM.exec(inner) ?? [];
     if (name === undefined || value === undefined) return null;
-    line[unquote(name)] = value === 'None' ? null : /^['"]/.test(value) ? unquote(value) : Number(value);
+    items.push([unquote(name), value === 'None' ? null : /^['"]/.test(value) ? unquote(value) : Number(value)]);
   }
-  return line;
+  return Object.fromEntries(items);
 }
 
 function unquote(literal: string): string {

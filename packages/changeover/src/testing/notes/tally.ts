@@ -58,9 +58,10 @@ export class Tally {
     this.#count(`read ${token}`, reply, lateMs, reply.status === 200 && !isStale, isStale ? 'stale' : '');
   }
 
-  write(operation: Operation, token: string, reply: Reply, lateMs: number): void {
+  /** `isRepeat`: a creation whose first answer never came, so that "duplicate" is good news. */
+  write(operation: Operation, token: string, reply: Reply, lateMs: number, isRepeat: boolean): void {
     this.#writes++;
-    const isDone = isAcknowledged(reply.status);
+    const isDone = isAcknowledged(reply.status) || (isRepeat && reply.status === 409);
     if (isDone && this.#acknowledged++ === 0) this.onFirstWrite();
     this.#count(`${operation} ${token}`, reply, lateMs, isDone, '');
   }
