@@ -494,6 +494,11 @@ export const CATALOGUE = {
     hint: 'Correct the client: servers could read this message in different ways.',
   },
   // verify
+  CHG_VERIFY_CHECK: {
+    message: 'the check {check} cannot be made: {reason}',
+    exit: 2,
+    hint: 'Correct it in `checks` of the plan, then run `changeover check`.',
+  },
   // cli
   CHG_CLI_USAGE: {
     message: '{problem}',

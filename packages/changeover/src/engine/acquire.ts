@@ -73,7 +73,7 @@ async function takeLock(parts: AcquireParts, { command, waitMs = 0, signal }: Ac
   }
 }
 
-function interrupted(cause: unknown): ChangeoverError {
+function interrupted(cause: unknown): Error {
   return new ChangeoverError('CHG_ENGINE_INTERRUPTED', { step: 'waiting for the journal' }, { cause });
 }
 

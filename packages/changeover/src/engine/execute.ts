@@ -134,7 +134,7 @@ async function executeStep(execution: Execution, record: StepRecord | undefined)
 
 /** The journal has an intent and no success: whether it acted, the step alone can say. */
 async function probe({ owner, run, step, ctx }: Execution, before: Json): Promise<Probed> {
-  const unknown = (reason: string, cause?: unknown): ChangeoverError => {
+  const unknown = (reason: string, cause?: unknown): Error => {
     owner.setRunStatus(run.id, 'paused');
     return new ChangeoverError('CHG_ENGINE_STEP_UNKNOWN', { step: step.name, reason }, { cause });
   };

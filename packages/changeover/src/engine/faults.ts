@@ -35,8 +35,7 @@ function act(action: Action, point: CrashPoint): void {
 }
 
 function parse(value: string): { point: CrashPoint; pass: number; action: Action } {
-  const invalid = (reason: string): ChangeoverError =>
-    new ChangeoverError('CHG_ENGINE_FAULT_INVALID', { value, reason });
+  const invalid = (reason: string): Error => new ChangeoverError('CHG_ENGINE_FAULT_INVALID', { value, reason });
   const match = /^([\w.]+)(?:#([1-9]\d*))?:(\w+)$/.exec(value);
   if (match === null) throw invalid('it has another form');
   const point = CRASH_POINTS.find((known) => known === match[1]);

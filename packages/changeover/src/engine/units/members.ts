@@ -1,0 +1,69 @@
+import { ChangeoverError } from '../../errors.ts';
+import type { Context } from '../../plan/context.ts';
+import { familyOf, isAlive, listenerOf, processes } from '../process-table.ts';
+import type { ProcessEntry } from '../process-table.ts';
+import { readRecord, removeRecord, settleClaim, writeRecord } from './record.ts';
+import type { UnitFiles, UnitRecord } from './record.ts';
+
+/** The live processes of a unit, and how we know them. */
+export interface Members {
+  /** The one that is signalled first and shown; null when it belongs to a user whose processes we cannot see. */
+  readonly leader: ProcessEntry | null;
+  readonly all: readonly ProcessEntry[];
+  /** Ours to the last child; a unit that we did not start is only known by who listens on its port. */
+  readonly record: UnitRecord | null;
+}
+
+/** Null when the unit does not run. */
+export function membersOf(files: UnitFiles, port: number | null): Members | null {
+  const record = ownRecord(files);
+  const table = processes();
+  if (record !== null) {
+    // A child may outlive the process that led the group.
+    const all = table.filter(({ group }) => group === record.pid);
+    const leader = all.find(({ pid }) => pid === record.pid) ?? all[0];
+    if (leader !== undefined && (leader.pid !== record.pid || leader.startTime === record.startTime)) {
+      return { leader, all, record };
+    }
+  }
+  if (port === null) return null;
+  const { isListening, pid } = listenerOf(port);
+  if (!isListening) return null;
+  const all = pid === null ? [] : familyOf(pid, table);
+  return { leader: all[0] ?? null, all, record: null };
+}
+
+/** The record with its pid, after a crash in between was settled. */
+function ownRecord(files: UnitFiles): UnitRecord | null {
+  const record = readRecord(files);
+  if (record?.pid !== null) return record;
+  const settled = settleClaim(files, record);
+  if (settled === null) removeRecord(files);
+  else writeRecord(files, settled);
+  return settled;
+}
+
+const POLL_MS = 10;
+
+/** Sends a signal to processes that are still those of the table; one that is gone needs none. */
+export function signalAll(name: string, members: readonly ProcessEntry[], signal: NodeJS.Signals): void {
+  for (const member of members) {
+    if (!isAlive(member)) continue;
+    try {
+      process.kill(member.pid, signal);
+    } catch (cause) {
+      if (cause instanceof Error && 'code' in cause && cause.code === 'ESRCH') continue;
+      throw new ChangeoverError('CHG_ENGINE_UNIT_FOREIGN', { name, pid: member.pid, signal }, { cause });
+    }
+  }
+}
+
+/** True when all are gone before `timeoutMs`. */
+export async function areGone(ctx: Context, members: readonly ProcessEntry[], timeoutMs: number): Promise<boolean> {
+  const deadlineMs = ctx.clock.monotonicMs() + timeoutMs;
+  while (members.some(isAlive)) {
+    if (ctx.clock.monotonicMs() > deadlineMs) return false;
+    await ctx.clock.sleep(POLL_MS, ctx.signal);
+  }
+  return true;
+}
