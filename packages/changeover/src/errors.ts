@@ -399,6 +399,31 @@ export const CATALOGUE = {
     exit: 1,
     hint: 'Run `changeover status`.',
   },
+  CHG_DATA_SIDECAR: {
+    message: 'the state of files in {file} cannot be read or written: {reason}',
+    exit: 1,
+    hint: 'Check that this user may write the folder and that no stopped process holds the file, then run the same command again.',
+  },
+  CHG_DATA_LOG_IMMUTABLE: {
+    message: '{store}: the row of line {id} has another text than the line; a log only grows, so it cannot be changed there',
+    exit: 1,
+    hint: 'Keep the original text with the row (a column of its own) and give it back in `row.back`.',
+  },
+  CHG_DATA_LOG_GROWS: {
+    message: '{store}: a log only grows, so it cannot be emptied',
+    exit: 1,
+    hint: 'Move the file away yourself if a new run is to begin with an empty log.',
+  },
+  CHG_DATA_LOG_POSITION: {
+    message: '{store}: there is no line {id} to go on from; the file was truncated, rotated or replaced',
+    exit: 1,
+    hint: 'Run the same command again: the log is compared whole.',
+  },
+  CHG_DATA_LOG_TAIL: {
+    message: '{store}: {bytes} bytes after offset {offset} are neither lines of ours nor a part of them; an append was interrupted and somebody wrote after it',
+    exit: 3,
+    hint: 'Stop whatever writes to {store}, look at the lines from that offset, and remove the half line by hand; then run the same command again.',
+  },
   CHG_DATA_PYTHON_SYNTAX: {
     message: 'no Python literal: {reason} at column {column}',
     exit: 1,

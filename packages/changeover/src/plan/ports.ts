@@ -55,6 +55,15 @@ export interface TableSummary {
   readonly givenUp: readonly string[];
 }
 
+/** The rows of one tenant in one table, on the side that is read and on the one that is written. */
+export interface TenantCount {
+  readonly table: string;
+  /** Null for rows that belong to nobody. */
+  readonly tenant: string | null;
+  readonly source: number;
+  readonly target: number;
+}
+
 export interface CatchUp {
   /** Changes applied by this pass. */
   readonly applied: number;
@@ -84,6 +93,8 @@ export interface DataPort extends PlanPart {
   catchUp(ctx: Context, direction: Direction): Promise<CatchUp>;
   /** `changed`: the keys applied since the last full verification, and all counts. */
   verify(ctx: Context, direction: Direction, scope: 'full' | 'changed'): Promise<Verdict[]>;
+  /** Rows per value of `column` in every table whose target has it; absent or null where that cannot be counted. */
+  countByTenant?(ctx: Context, direction: Direction, column: string): Promise<readonly TenantCount[] | null>;
   /** Rows that a rollback could not return now, with the reason; counted all the time, never found out at rollback. */
   notReturnable(
     ctx: Context,
