@@ -1,0 +1,87 @@
+/**
+ * What the product costs, each figure beside its goal: `npm run bench [-- NAME…] [--json]`. Every benchmark compares two things in one
+ * run, as a lone number says nothing on a busy machine. With `--json` each ends in a line `{"bench":"gateway","figures":{…}}`.
+ */
+import { parseArgs } from 'node:util';
+
+interface Figure {
+  /** Name of the number in what the benchmark returns. */
+  readonly name: string;
+  readonly says: string;
+  readonly unit: string;
+  /** Absent where the figure is shown for comparison only. */
+  readonly goal?: { readonly text: string; readonly isMet: (value: number) => boolean };
+}
+
+interface Benchmark {
+  readonly about: string;
+  readonly figures: readonly Figure[];
+  readonly run: () => Promise<object>;
+}
+
+const below = (limit: number) => ({ text: `< ${limit}`, isMet: (value: number) => value < limit });
+const atMost = (limit: number) => ({ text: `<= ${limit}`, isMet: (value: number) => value <= limit });
+
+const benchmarks: Readonly<Record<string, Benchmark>> = {
+  journal: {
+    about: 'one journaled step on SQLite with full sync',
+    figures: [{ name: 'stepMs', says: 'intent and outcome committed', unit: 'ms', goal: below(0.5) }],
+    run: async () => (await import('./journal.ts')).benchJournal(),
+  },
+  gateway: {
+    about: 'CPU time of the gateway for a small GET',
+    figures: [
+      { name: 'cpuVsDispatch', says: "against the bare forward of undici's dispatch", unit: 'x', goal: atMost(1.05) },
+      { name: 'cpuVsHttpProxy3', says: 'against http-proxy-3', unit: 'x' },
+    ],
+    run: async () => (await import('./gateway.ts')).benchGateway(),
+  },
+  hold: {
+    about: 'what clients feel of a cutover under 1,000 requests a second',
+    figures: [
+      { name: 'extraLatencyP99Ms', says: 'p99 of the extra latency', unit: 'ms', goal: below(100) },
+      { name: 'maxHoldMs', says: 'longest hold', unit: 'ms' },
+      { name: 'failed', says: 'failed requests', unit: '', goal: atMost(0) },
+    ],
+    run: async () => (await import('./hold.ts')).benchHold(),
+  },
+};
+
+const names = Object.keys(benchmarks);
+const usage = `usage: npm run bench [-- NAME…] [--json]   NAME: ${names.join(', ')}`;
+
+function readArguments(): { readonly wanted: readonly string[]; readonly json: boolean } {
+  try {
+    const { values, positionals } = parseArgs({ options: { json: { type: 'boolean' } }, allowPositionals: true });
+    const unknown = positionals.filter((name) => !names.includes(name));
+    if (unknown.length > 0) throw new Error(`unknown benchmark: ${unknown.join(', ')}`);
+    return { wanted: positionals.length > 0 ? positionals : names, json: values.json === true };
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
+    return process.exit(2);
+  }
+}
+
+function table(figures: readonly Figure[], measured: ReadonlyMap<string, unknown>): string {
+  const rows = figures.map(({ name, says, unit, goal }) => {
+    const value = measured.get(name);
+    // A figure that was not measured meets no goal.
+    const isMet = typeof value === 'number' && Number.isFinite(value) && goal?.isMet(value) === true;
+    const verdict = goal === undefined ? '' : isMet ? 'met' : 'MISSED';
+    const shown = typeof value === 'number' ? `${Number(value.toPrecision(4))} ${unit}`.trim() : 'not measured';
+    return [says, shown, goal === undefined ? '' : `goal ${goal.text} ${unit}`.trim(), verdict];
+  });
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows
+    .map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd())
+    .join('\n');
+}
+
+const { wanted, json } = readArguments();
+for (const name of wanted) {
+  const benchmark = benchmarks[name];
+  if (benchmark === undefined) continue;
+  const figures = await benchmark.run();
+  console.log(`${name}: ${benchmark.about}\n${table(benchmark.figures, new Map(Object.entries(figures)))}`);
+  if (json) console.log(JSON.stringify({ bench: name, figures }));
+}
