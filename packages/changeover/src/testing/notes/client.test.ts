@@ -9,7 +9,7 @@ import { freePort } from '../ports.ts';
 import { type TempFolder, tempFolder } from '../temp.ts';
 import { compareLedger, isKept } from './compare.ts';
 import { type ClientOptions, type NotesClient, startLegacy, startNotesClient } from './start.ts';
-import { openLegacyNotes, openLegacyPictures } from './stores.ts';
+import { openLegacyNotes, openPictures } from './stores.ts';
 
 let temp: TempFolder;
 let made = 0;
@@ -47,7 +47,7 @@ it('a client of an undisturbed legacy loses nothing and fails nothing', async ()
     // The same seen in the stores, while nobody serves them.
     await legacy.child.kill();
     const opened = openLegacyNotes(root, store);
-    const pictures = openLegacyPictures(root);
+    const pictures = openPictures(root);
     expect(await compareLedger(client.ledger, { store: opened, pictures })).toEqual(comparison);
     await opened.close();
   }

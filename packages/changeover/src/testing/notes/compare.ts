@@ -77,7 +77,7 @@ export async function compareLedger(ledger: string, source: NotesSource): Promis
     } else if (version === null || !expectation.allowed.has(version)) {
       const isResurrected = expectation.deleted && [...expectation.allowed].every((allowed) => allowed === null);
       (isResurrected ? result.resurrected : result.wrong).push(token);
-    } else if (options.pictures && reader.picture !== null) {
+    } else if (options.pictures && reader.picture !== null && expectation.acknowledged) {
       const picture = await reader.picture(token);
       if (picture === null) result.missing.push(`${token}.bin`);
       else if (Buffer.compare(picture, pictureOf(token)) !== 0) result.wrong.push(`${token}.bin`);

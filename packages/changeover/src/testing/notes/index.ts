@@ -13,5 +13,5 @@ export {
   startNext,
   startNotesClient,
 } from './start.ts';
-export { type LegacyStore, openLegacyNotes, openLegacyPictures, openNextNotes, openNextPictures } from './stores.ts';
+export { type LegacyStore, openLegacyNotes, openNextNotes, openPictures } from './stores.ts';
 export { type ClientSummary } from './tally.ts';

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { legacyFailure, serveNotes } from './server.ts';
-import { openLegacyNotes, openLegacyPictures } from './stores.ts';
+import { openLegacyNotes, openPictures } from './stores.ts';
 
 const { PORT = '0', ROOT = process.cwd(), STORE = 'sqlite', BOOT_MS = '0' } = process.env;
 if (STORE !== 'sqlite' && STORE !== 'files') throw new Error(`STORE: expected sqlite or files, got ${STORE}`);
@@ -14,6 +14,6 @@ serveNotes({
   side: 'legacy',
   port: Number(PORT),
   store: openLegacyNotes(ROOT, STORE),
-  pictures: openLegacyPictures(ROOT),
+  pictures: openPictures(ROOT),
   failureOf: legacyFailure,
 });

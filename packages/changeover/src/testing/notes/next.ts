@@ -6,7 +6,7 @@
 import { appendFile, mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { nextFailure, serveNotes } from './server.ts';
-import { openNextNotes, openNextPictures } from './stores.ts';
+import { openNextNotes, openPictures } from './stores.ts';
 
 const { PORT = '0', ROOT = process.cwd(), DATABASE_URL, PASSIVE = '' } = process.env;
 const TICK_MS = 100;
@@ -38,7 +38,7 @@ const server = serveNotes({
   side: 'next',
   port: Number(PORT),
   store: openNextNotes(ROOT, DATABASE_URL),
-  pictures: openNextPictures(ROOT),
+  pictures: openPictures(ROOT),
   failureOf: nextFailure,
   ownWork: () => working,
   controls: { activate, passivate },

@@ -129,9 +129,12 @@ const notFound: Answer = { status: 404, body: { error: 'not found' } };
 const notAllowed: Answer = { status: 405, body: { error: 'the log is only appended to' } };
 
 async function create({ store, pictures }: NotesServerOptions, note: Note, picture: Uint8Array | null) {
-  // The picture first: a note whose picture is missing is never seen.
-  if (picture !== null && (await store.get(note.token)) === null) await pictures.write(note.token, picture);
-  return store.create(note);
+  // The note first: a folder has no fence of its own, and a refused note must leave no picture behind. A kill between the two is
+  // made good by the repeated creation.
+  const isNew = await store.create(note);
+  if (picture !== null && (isNew || (await pictures.read(note.token)) === null))
+    await pictures.write(note.token, picture);
+  return isNew;
 }
 
 async function storeLate(

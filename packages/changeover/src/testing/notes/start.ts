@@ -38,6 +38,7 @@ export function startLegacy({ root, store = 'sqlite', port = 0, bootMs = 0 }: Le
 }
 
 export interface NextOptions {
+  /** A folder of its own, not the legacy's. */
   readonly root: string;
   /** Default: SQLite in `root`. */
   readonly databaseUrl?: string;

@@ -26,10 +26,7 @@ export function openNextNotes(root: string, databaseUrl?: string): SqliteNotes |
   return new SqliteNotes({ file, tagsTable: 'note_tags', timeColumn: 'changed_at', retryBusyMs: RETRY_BUSY_MS });
 }
 
-export function openLegacyPictures(root: string): Pictures {
+/** Opens the pictures of either side, each of which has a root of its own. */
+export function openPictures(root: string): Pictures {
   return new Pictures(path.join(root, 'data/pictures'));
-}
-
-export function openNextPictures(root: string): Pictures {
-  return new Pictures(path.join(root, 'data/next-pictures'));
 }
