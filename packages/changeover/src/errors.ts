@@ -549,14 +549,15 @@ export const CATALOGUE = {
 
 export type ErrorCode = keyof typeof CATALOGUE;
 
+// Braces around anything but a name are part of the text: `defineChangeover({...})`.
 type FieldsOf<Message extends string> = Message extends `${string}{${infer Name}}${infer Rest}`
-  ? Name | FieldsOf<Rest>
+  ? (Name extends `${string}${' ' | '.'}${string}` ? never : Name) | FieldsOf<Rest>
   : never;
 
 /** The named fields that the message and the hint of `Code` need. */
-export type ErrorFields<Code extends ErrorCode> = Readonly<
-  Record<FieldsOf<(typeof CATALOGUE)[Code]['message' | 'hint']>, string | number>
->;
+export type ErrorFields<Code extends ErrorCode> = Code extends ErrorCode
+  ? Readonly<Record<FieldsOf<(typeof CATALOGUE)[Code]['message' | 'hint']>, string | number>>
+  : never;
 
 /** One failure from the catalogue. `cause` keeps what led to it. */
 export class ChangeoverError<Code extends ErrorCode = ErrorCode> extends Error {
