@@ -51,7 +51,7 @@ export const CATALOGUE = {
   CHG_ENGINE_JOURNAL_CORRUPT: {
     message: 'the journal {path} cannot be trusted: {detail}',
     exit: 1,
-    hint: 'Keep the file and its -wal for `changeover doctor`. Nobody is switched while it cannot be read: gateways hold. Put back a copy of the whole state folder, or point the plan at a new one.',
+    hint: 'Keep the file and its -wal. Nobody is switched while it cannot be read: gateways hold. Put back a copy of the whole state folder, or point the plan at a new one.',
   },
   CHG_ENGINE_JOURNAL_LATER: {
     message:
@@ -92,7 +92,7 @@ export const CATALOGUE = {
   CHG_ENGINE_PLAN_CHANGED: {
     message: 'the plan changed since run {run} was started with it:\n{difference}',
     exit: 3,
-    hint: 'Put the plan back as it was and run again, or record the change with `changeover accept`.',
+    hint: 'Put the plan back as it was and run the same command again, or go back with `changeover rollback` and start anew.',
   },
   CHG_ENGINE_STEP_DUPLICATE: {
     message: 'two steps of the plan have the same name {step}',
@@ -403,11 +403,6 @@ export const CATALOGUE = {
     message: 'the state of files in {file} cannot be read or written: {reason}',
     exit: 1,
     hint: 'Check that this user may write the folder and that no stopped process holds the file, then run the same command again.',
-  },
-  CHG_DATA_LOG_IMMUTABLE: {
-    message: '{store}: the row of line {id} has another text than the line; a log only grows, so it cannot be changed there',
-    exit: 1,
-    hint: 'Keep the original text with the row (a column of its own) and give it back in `row.back`.',
   },
   CHG_DATA_LOG_GROWS: {
     message: '{store}: a log only grows, so it cannot be emptied',
