@@ -97,6 +97,11 @@ export interface OpenStore {
   /** The rows of `keys` as they are now; missing ones are deleted. Order is free. */
   rows(table: string, keys: readonly Key[]): Promise<Row[]>;
   count(table: string): Promise<number>;
+  /**
+   * `rows` in the same order as this store would give them back, had they been written. Absent where a store keeps every value as it is.
+   * Verification asks for it where values differ: `2024-01-01T00:00:00Z` and `2024-01-01 00:00:00+00` are one timestamp.
+   */
+  canonical?(table: string, rows: readonly Row[]): Promise<Row[]>;
   readonly capture: Capture;
 
   /** Bookkeeping (gate, ledger, fence function); idempotent. */

@@ -1,0 +1,47 @@
+import { specOf } from '../plan/spec.ts';
+import type { Store } from '../plan/stores.ts';
+import type { FilesDefinition, SyncDefinition, TableMapping } from '../plan/sync.ts';
+
+const DEFAULT_CHUNK_ROWS = 1000;
+
+/**
+ * Rows of one store, moved to another store online and in both directions.
+ *
+ * @param options.tables Target table → how it comes out of the source; `{}` moves a table of the same name with all its columns.
+ * @param options.chunkRows Rows in a chunk of the copy. Default 1000.
+ * @example
+ * sync({
+ *   name: 'events',
+ *   from: sqlite('data/legacy.db'),
+ *   to: sqlite('data/pipeline.db'),
+ *   tables: { events: { columns: { id: 'id', happened_at: 'ts' }, givesUp: ['note'] } },
+ * })
+ */
+export function sync(options: {
+  readonly name: string;
+  readonly from: Store;
+  readonly to: Store;
+  readonly tables: Readonly<Record<string, TableMapping>>;
+  readonly chunkRows?: number;
+}): SyncDefinition {
+  const { name, from, to, tables, chunkRows = DEFAULT_CHUNK_ROWS } = options;
+  const spec = specOf({ kind: 'sync', name, from, to, tables });
+  return { kind: 'sync', name, from, to, tables, chunkRows, spec };
+}
+
+/**
+ * A folder of files, moved to another folder online and in both directions.
+ *
+ * @param options.only Globs against the path relative to the folder; default all files.
+ * @example
+ * files({ name: 'faces', from: 'data/known_faces', to: 'data/faces', only: ['*.jpg'] })
+ */
+export function files(options: {
+  readonly name: string;
+  readonly from: string;
+  readonly to: string;
+  readonly only?: readonly string[];
+}): FilesDefinition {
+  const { name, from, to, only = null } = options;
+  return { kind: 'files', name, from, to, only, spec: specOf({ kind: 'files', name, from, to, only }) };
+}

@@ -1,0 +1,101 @@
+import { ChangeoverError } from '../errors.ts';
+import type { TableShape } from '../plan/stores.ts';
+import type { Finding } from '../plan/words.ts';
+import { columnPairs, tableMap, type MappedTable } from './mapping.ts';
+
+/** What a mapping would lose, forward or on the way back. */
+export function checkMapping(table: MappedTable): Finding[] {
+  const { sync, name, mapping } = table;
+  const about = `data.${sync}: ${name}`;
+  try {
+    tableMap(table, 'forward');
+  } catch (error) {
+    if (!(error instanceof ChangeoverError)) throw error;
+    return [{ level: 'error', about, message: error.message, remedy: error.hint }];
+  }
+  const findings = mapping.row === undefined ? checkColumns(table, about) : [];
+  const reverse = mapping.reverse ?? 'rows';
+  const hasGivenUp = (mapping.givesUp ?? []).length > 0;
+  if (reverse === 'none' && !hasGivenUp)
+    findings.push({
+      level: 'error',
+      about,
+      message: 'nothing of it goes back on a rollback, and `givesUp` does not say so',
+      remedy: `givesUp: ['changes of ${name} made after the cutover']`,
+    });
+  if (reverse === 'rows' && mapping.row !== undefined && mapping.row.back === undefined)
+    findings.push({
+      level: hasGivenUp ? 'warning' : 'error',
+      about,
+      message: 'its row function has no `back`: a rollback cannot return its changes',
+      remedy:
+        "add `row.back`, or `reverse: 'derived'` where another table contains it, or `reverse: 'none'` with `givesUp`",
+    });
+  return findings;
+}
+
+function checkColumns(table: MappedTable, about: string): Finding[] {
+  const { mapping, legacy, next, name } = table;
+  const findings: Finding[] = [];
+  const pairs = columnPairs(table);
+  const givesUp = (column: string) => (mapping.givesUp ?? []).some((text) => words(text).includes(column));
+  const error = (message: string, remedy: string) => findings.push({ level: 'error', about, message, remedy });
+  const typeOf = (shape: TableShape, column: string) => shape.columns.find((one) => one.name === column)?.type;
+  for (const [target, source] of pairs) {
+    if (typeOf(legacy, source) === undefined) error(`there is no source column ${source}`, `correct columns.${target}`);
+    if (typeOf(next, target) === undefined) error(`there is no target column ${target}`, `correct columns.${target}`);
+  }
+  for (const { name: column } of legacy.columns) {
+    const uses = pairs.filter(([, source]) => source === column).length;
+    if (uses === 0 && !givesUp(column))
+      error(`column ${column} of ${legacy.name} is not moved`, `map it in \`columns\`, or name it in \`givesUp\``);
+    if (uses > 1 && (mapping.reverse ?? 'rows') === 'rows' && !givesUp(column))
+      error(
+        `column ${column} of ${legacy.name} becomes ${uses} columns, so its way back is not clear`,
+        'use `row` with `to` and `back`, or name it in `givesUp`',
+      );
+  }
+  for (const column of next.columns)
+    if (
+      !pairs.some(([target]) => target === column.name) &&
+      !givesUp(column.name) &&
+      (mapping.reverse ?? 'rows') === 'rows'
+    )
+      findings.push({
+        level: 'warning',
+        about,
+        message: `column ${column.name} is only in the new ${name}: a rollback does not return it`,
+        remedy: `givesUp: ['${column.name}']`,
+      });
+  for (const [target, source] of pairs) {
+    const loss = lossBetween(typeOf(legacy, source) ?? '', typeOf(next, target) ?? '');
+    if (loss !== null && !givesUp(target) && !givesUp(source))
+      error(`${source} → ${target}: ${loss}`, `widen the type of ${target}, or name it in \`givesUp\``);
+  }
+  return findings;
+}
+
+function words(text: string): string[] {
+  return text.split(/[^\p{L}\p{N}_]+/u);
+}
+
+/** What a value may lose on its way from one declared type to another, silently; refusals are loud and need no finding. */
+function lossBetween(from: string, to: string): string | null {
+  const [source, target] = [from.toLowerCase(), to.toLowerCase()];
+  const isDouble = /^(real|double|float)/.test(source) && !/^(float4)/.test(source);
+  const isExact = /^(numeric|decimal)/.test(source);
+  const isInteger = /^(big)?int|^int8|^serial|^bigserial/.test(source);
+  if (/^float4|^real$/.test(target) && isDouble && isPostgres(target, source))
+    return '8-byte reals become 4-byte reals';
+  if (/^(real|double|float)/.test(target) && isExact) return 'exact decimals become binary fractions';
+  if (/^(real|double|float)/.test(target) && isInteger) return 'integers above 2^53 become inexact';
+  if (/^timestamp without|^timestamp$/.test(target) && /^timestamp with time zone/.test(source))
+    return 'times lose their zone';
+  if (/^date$/.test(target) && /^timestamp/.test(source)) return 'times of day are cut off';
+  return null;
+}
+
+/** `real` is 8 bytes in SQLite and 4 in Postgres; the store of a type shows in how it is written. */
+function isPostgres(target: string, source: string): boolean {
+  return target === 'real' && source !== target ? true : target === 'float4';
+}

@@ -1,0 +1,400 @@
+import { rmSync } from 'node:fs';
+import path from 'node:path';
+import { ChangeoverError } from '../errors.ts';
+import type { Context } from '../plan/context.ts';
+import type { CatchUp, DataPort, LockedData, TableSummary } from '../plan/ports.ts';
+import type { ChangeBatch, OpenStore, Row } from '../plan/stores.ts';
+import type { DataDefinition, SyncDefinition } from '../plan/sync.ts';
+import {
+  sourceSide,
+  targetSide,
+  type Direction,
+  type Finding,
+  type Footprint,
+  type Json,
+  type Side,
+  type Verdict,
+} from '../plan/words.ts';
+import { LockedStores, release, type LockedStore } from './locked-data.ts';
+import { NotReturnable } from './not-returnable.ts';
+import { checkData } from './plan-check.ts';
+import type { Fate } from './row-mapper.ts';
+import { StoresInUse, type UsedStore } from './stores-in-use.ts';
+import { buildSyncs, type BuiltSync } from './built-sync.ts';
+import { encodeKey, keyOf } from './values.ts';
+import { Verification, type LiveSource } from './verification.ts';
+
+export { files, sync } from './define.ts';
+
+/** Changes that one batch applies. */
+const BATCH_CHANGES = 1000;
+/** One pass gives way after this time. */
+const PASS_MS = 500;
+/** Rounds of the last apply under the lock; a locked source has nothing new after the first. */
+const MAX_LAST_ROUNDS = 1000;
+
+/**
+ * All data of a plan, as the engine drives it. Stores are opened on first use; `close` closes them.
+ *
+ * @example
+ * const data = createDataMove([sync({ name: 'events', from: sqlite('old.db'), to: sqlite('new.db'), tables: { events: {} } })]);
+ */
+export function createDataMove(definitions: readonly DataDefinition[]): DataPort {
+  return new DataMove(definitions);
+}
+
+class DataMove implements DataPort {
+  readonly spec: Json;
+  readonly #syncs: readonly SyncDefinition[];
+  readonly #stores: StoresInUse;
+  readonly #built = new Map<Direction, Promise<readonly BuiltSync[]>>();
+
+  constructor(definitions: readonly DataDefinition[]) {
+    this.spec = definitions.map(({ spec }) => spec);
+    this.#syncs = definitions.filter((definition) => definition.kind === 'sync');
+    this.#stores = new StoresInUse(this.#syncs);
+  }
+
+  async check(ctx: Context): Promise<Finding[]> {
+    return checkData(ctx, this.#syncs, this.#stores);
+  }
+
+  async footprint(ctx: Context): Promise<Footprint[]> {
+    const footprint: Footprint[] = [];
+    for (const used of this.#allStores(ctx)) {
+      const store = await this.#stores.openIfPresent(ctx, used);
+      // Both sides are sources: the legacy before the cutover, the new side after it.
+      if (store !== null) footprint.push(...(await store.footprint(used.tables, 'source')));
+    }
+    return footprint;
+  }
+
+  async describe(ctx: Context): Promise<TableSummary[]> {
+    const summaries: TableSummary[] = [];
+    for (const { from, tables } of this.#syncs) {
+      const store = await this.#stores.open(ctx, { identity: from.identity(ctx), store: from, side: 'legacy' });
+      for (const [name, mapping] of Object.entries(tables)) {
+        const rows = await store.count(mapping.from ?? name);
+        summaries.push({ name, rows, bytes: null, givenUp: mapping.givesUp ?? [] });
+      }
+    }
+    return summaries;
+  }
+
+  fencedBy(side: Side): 'store' | 'unit' {
+    const stores = this.#syncs.map(({ from, to }) => (side === 'legacy' ? from : to));
+    return stores.every(({ fencedBy }) => fencedBy === 'store') ? 'store' : 'unit';
+  }
+
+  async installEpoch(ctx: Context): Promise<void> {
+    for (const used of this.#allStores(ctx)) {
+      const store = await this.#stores.openIfPresent(ctx, used);
+      await store?.installEpoch(ctx.epoch);
+    }
+  }
+
+  /** The legacy's capture comes first: a row that the copy reads later is then either read as it is or captured when it changes. */
+  async prepare(ctx: Context): Promise<void> {
+    this.#built.clear();
+    for (const used of this.#stores.of(ctx, 'legacy')) {
+      const store = await this.#stores.open(ctx, used);
+      await store.prepare();
+      await store.capture.install(used.tables);
+    }
+    for (const used of this.#stores.of(ctx, 'next')) {
+      const store = await this.#stores.open(ctx, used);
+      await store.prepare();
+      await store.fence(used.tables);
+    }
+  }
+
+  async copy(ctx: Context): Promise<void> {
+    const built = await this.#build(ctx, 'forward');
+    for (const used of this.#stores.of(ctx, 'next')) {
+      const store = await this.#stores.open(ctx, used);
+      if (store.replace !== undefined) await this.#replaceContent(ctx, 'forward', used);
+      else if (!(await this.#hasLedger(ctx, used, store))) await store.empty(used.tables, ctx.epoch);
+    }
+    for (const { sync } of built) if (sync.target.replace === undefined) await sync.copy(ctx);
+  }
+
+  async prepareReverse(ctx: Context): Promise<void> {
+    for (const used of this.#stores.of(ctx, 'next')) {
+      const store = await this.#stores.open(ctx, used);
+      await store.capture.install(used.tables);
+    }
+  }
+
+  async catchUp(ctx: Context, direction: Direction): Promise<CatchUp> {
+    const untilMs = ctx.clock.monotonicMs() + PASS_MS;
+    let applied = 0;
+    let pending = 0;
+    const isReady = await this.#isReady(ctx, direction);
+    for (const used of this.#stores.of(ctx, sourceSide(direction))) {
+      const store = await this.#stores.open(ctx, used);
+      if (isReady) await this.#repair(ctx, used, store);
+      for (;;) {
+        ctx.signal.throwIfAborted();
+        const batch = await store.capture.pending(BATCH_CHANGES);
+        const size = batch.changes.length + batch.rescan.length;
+        pending += isReady ? batch.remaining : size + batch.remaining;
+        if (size === 0 || !isReady) break;
+        applied += await this.#apply(ctx, direction, used, batch);
+        if (batch.remaining === 0 || ctx.clock.monotonicMs() >= untilMs) break;
+        pending -= batch.remaining;
+      }
+    }
+    return { applied, pending };
+  }
+
+  async verify(ctx: Context, direction: Direction, scope: 'full' | 'changed'): Promise<Verdict[]> {
+    return this.#verify(ctx, direction, scope, (used) => this.#liveSource(ctx, direction, used));
+  }
+
+  notReturnable(ctx: Context): Promise<{ table: string; rows: number; reason: string }[]> {
+    return Promise.resolve(this.#notReturnable(ctx).summary());
+  }
+
+  async lock(ctx: Context, direction: Direction): Promise<LockedData> {
+    const used = this.#stores.of(ctx, sourceSide(direction));
+    // Every gate is raised before the first lock, so that no raise has to wait inside one.
+    for (const each of this.#allStores(ctx)) await this.#stores.open(ctx, each);
+    const locked: LockedStore[] = [];
+    try {
+      for (const each of used) {
+        const store = await this.#stores.open(ctx, each);
+        locked.push({ store, lock: await store.lock(each.tables) });
+      }
+    } catch (error) {
+      await release(locked, error);
+      throw error;
+    }
+    ctx.faults.at('data.lock.locked');
+    return new LockedStores(ctx, direction, locked, {
+      applyToEmpty: (given, way) => this.#applyToEmpty(given, way),
+      verify: (given, way, scope) => this.#verify(given, way, scope, () => null),
+      sequences: (given, way) => this.#sequences(given, way),
+    });
+  }
+
+  async unfence(ctx: Context, side: Side): Promise<void> {
+    for (const used of this.#stores.of(ctx, side)) {
+      const store = await this.#stores.openIfPresent(ctx, used);
+      await store?.unfence();
+    }
+  }
+
+  async isFenced(ctx: Context, side: Side): Promise<boolean> {
+    for (const used of this.#stores.of(ctx, side)) {
+      const store = await this.#stores.openIfPresent(ctx, used);
+      if (store !== null && (await store.isFenced())) return true;
+    }
+    return false;
+  }
+
+  async rehearseReverse(): Promise<void> {
+    await Promise.resolve();
+  }
+
+  async uninstall(ctx: Context, { emptyTarget }: { readonly emptyTarget: boolean }): Promise<void> {
+    if (emptyTarget)
+      for (const used of this.#stores.of(ctx, 'next')) {
+        const store = await this.#stores.openIfPresent(ctx, used);
+        // Without an entry of this run nothing of it is there, and what is there is not ours.
+        if (store !== null && (await this.#hasLedger(ctx, used, store))) await store.empty(used.tables, ctx.epoch);
+      }
+    ctx.faults.at('data.uninstall.emptied');
+    for (const used of this.#allStores(ctx)) {
+      const store = await this.#stores.openIfPresent(ctx, used);
+      await store?.uninstall();
+    }
+    this.#built.clear();
+    rmSync(stateFolder(ctx), { recursive: true, force: true });
+    ctx.faults.at('data.uninstall.removed');
+  }
+
+  async close(): Promise<void> {
+    this.#built.clear();
+    await this.#stores.close();
+  }
+
+  #allStores(ctx: Context): UsedStore[] {
+    return [...this.#stores.of(ctx, 'legacy'), ...this.#stores.of(ctx, 'next')];
+  }
+
+  #build(ctx: Context, direction: Direction): Promise<readonly BuiltSync[]> {
+    let built = this.#built.get(direction);
+    if (built === undefined) {
+      built = buildSyncs(ctx, this.#syncs, this.#stores, direction, stateFolder(ctx));
+      this.#built.set(direction, built);
+      built.catch(() => this.#built.delete(direction));
+    }
+    return built;
+  }
+
+  async #hasLedger(ctx: Context, used: UsedStore, store: OpenStore): Promise<boolean> {
+    for (const { name } of used.syncs) if ((await store.ledger(ctx.runId, name)).length > 0) return true;
+    return false;
+  }
+
+  /** Forward, changes are applied only after the last chunk: a chunk that is still on its way would undo them. */
+  async #isReady(ctx: Context, direction: Direction): Promise<boolean> {
+    if (direction === 'reverse') return true;
+    for (const { sync } of await this.#build(ctx, direction)) if (!(await sync.isCopied(ctx))) return false;
+    return true;
+  }
+
+  /** Where something of ours was taken away, it is put back, and the tables concerned are compared whole. */
+  async #repair(ctx: Context, used: UsedStore, store: OpenStore): Promise<void> {
+    const damages = await store.capture.intact();
+    if (damages.length === 0) return;
+    ctx.report.warn(`${used.identity}: captured anew and compared whole, since ${damages.join('; ')}`);
+    await store.capture.install(used.tables);
+    this.#built.clear();
+  }
+
+  async #apply(ctx: Context, direction: Direction, used: UsedStore, batch: ChangeBatch): Promise<number> {
+    const built = await this.#build(ctx, direction);
+    const fates: Fate[] = [];
+    let applied = 0;
+    for (const { sync, sourceIdentity } of built) {
+      if (sourceIdentity !== used.identity || sync.target.replace !== undefined) continue;
+      const result = await sync.apply(ctx, batch.changes, batch.rescan);
+      applied += result.applied;
+      fates.push(...result.fates);
+    }
+    for (const target of this.#stores.of(ctx, targetSide(direction)))
+      if (built.some((one) => one.targetIdentity === target.identity && one.sourceIdentity === used.identity))
+        fates.push(...(await this.#replaceContent(ctx, direction, target)));
+    ctx.faults.at('data.apply.written');
+    if (direction === 'reverse') this.#record(ctx, built, used, batch, fates);
+    const store = await this.#stores.open(ctx, used);
+    await store.capture.acknowledge(batch);
+    ctx.faults.at('data.apply.acknowledged');
+    return Math.max(applied, batch.changes.length);
+  }
+
+  /** A store that is replaced as a whole gets its content from all syncs that end in it. Nothing to do for other stores. */
+  async #replaceContent(ctx: Context, direction: Direction, used: UsedStore): Promise<Fate[]> {
+    const store = await this.#stores.open(ctx, used);
+    if (store.replace === undefined) return [];
+    const content: Record<string, Row[]> = {};
+    const fates: Fate[] = [];
+    for (const { sync, targetIdentity } of await this.#build(ctx, direction)) {
+      if (targetIdentity !== used.identity) continue;
+      for (const map of sync.maps) {
+        const { name } = map.target;
+        const existing = content[name] ?? (await allRows(store, name, map.target.key));
+        const made = await sync.content(ctx, map, existing);
+        content[name] = made.rows;
+        fates.push(...made.fates);
+      }
+    }
+    await store.replace(content, ctx.epoch);
+    ctx.faults.at('data.replace.done');
+    return fates;
+  }
+
+  /** A row of the new side goes back through any of the syncs that name its table; one that none takes is lost to a rollback. */
+  #record(
+    ctx: Context,
+    built: readonly BuiltSync[],
+    used: UsedStore,
+    batch: ChangeBatch,
+    fates: readonly Fate[],
+  ): void {
+    const outcome = new Map<string, { table: string; key: string; reason: string | null }>();
+    for (const { table, key } of batch.changes) {
+      const reason = reasonNotTaken(built, used, table);
+      if (reason !== null) outcome.set(`${table} ${encodeKey(key)}`, { table, key: encodeKey(key), reason });
+    }
+    for (const { table, key, reason } of [...fates].sort(
+      (a, b) => Number(a.reason === null) - Number(b.reason === null),
+    ))
+      outcome.set(`${table} ${encodeKey(key)}`, { table, key: encodeKey(key), reason });
+    this.#notReturnable(ctx).record([...outcome.values()]);
+  }
+
+  #notReturnable(ctx: Context): NotReturnable {
+    return new NotReturnable(path.join(stateFolder(ctx), 'not-returnable.log'));
+  }
+
+  async #applyToEmpty(ctx: Context, direction: Direction): Promise<CatchUp> {
+    let applied = 0;
+    for (const used of this.#stores.of(ctx, sourceSide(direction))) {
+      const store = await this.#stores.open(ctx, used);
+      for (let round = 0; round < MAX_LAST_ROUNDS; round++) {
+        ctx.signal.throwIfAborted();
+        const batch = await store.capture.pending(BATCH_CHANGES);
+        if (batch.changes.length + batch.rescan.length === 0) break;
+        applied += await this.#apply(ctx, direction, used, batch);
+      }
+      const damages = await store.capture.intact();
+      if (damages.length > 0)
+        throw new ChangeoverError('CHG_DATA_CAPTURE_BROKEN', { store: used.identity, what: damages.join('; ') });
+    }
+    return { applied, pending: 0 };
+  }
+
+  async #verify(
+    ctx: Context,
+    direction: Direction,
+    scope: 'full' | 'changed',
+    live: (used: UsedStore) => LiveSource | null,
+  ): Promise<Verdict[]> {
+    const verdicts: Verdict[] = [];
+    const sources = this.#stores.of(ctx, sourceSide(direction));
+    for (const { sync, sourceIdentity, countsMatch } of await this.#build(ctx, direction)) {
+      const used = sources.find(({ identity }) => identity === sourceIdentity);
+      const verification = new Verification(sync, used === undefined ? null : live(used), countsMatch);
+      verdicts.push(...(await verification.run(ctx, scope)));
+    }
+    return verdicts;
+  }
+
+  #liveSource(ctx: Context, direction: Direction, used: UsedStore): LiveSource {
+    return {
+      // Only an owner has an epoch; a verb that just reads leaves the applying to the process that owns the run.
+      catchUp: async () => {
+        if (ctx.epoch > 0) await this.catchUp(ctx, direction);
+      },
+      pending: async (table) => {
+        const store = await this.#stores.open(ctx, used);
+        const { changes, rescan, remaining } = await store.capture.pending(BATCH_CHANGES);
+        if (remaining > 0 || rescan.includes(table)) return null;
+        return new Set(changes.filter((change) => change.table === table).map(({ key }) => encodeKey(key)));
+      },
+    };
+  }
+
+  async #sequences(ctx: Context, direction: Direction): Promise<void> {
+    for (const used of this.#stores.of(ctx, targetSide(direction))) {
+      const store = await this.#stores.open(ctx, used);
+      await store.sequences(used.tables);
+    }
+  }
+}
+
+function stateFolder(ctx: Context): string {
+  return path.join(ctx.stateDir, 'data');
+}
+
+/** Why a changed row of the new side has no way back at all; null where a sync carries its table back or nothing is lost with it. */
+function reasonNotTaken(built: readonly BuiltSync[], used: UsedStore, table: string): string | null {
+  const own = built.filter(({ sourceIdentity }) => sourceIdentity === used.identity);
+  const mappings = own.flatMap(({ definition }) => definition.tables[table] ?? []);
+  const given = mappings.filter(({ reverse }) => reverse === 'none');
+  if (given.length > 0) return `given up by the plan: ${given.flatMap(({ givesUp }) => givesUp ?? []).join('; ')}`;
+  const carries = own.some(({ sync }) => sync.maps.some(({ source }) => source.name === table));
+  return carries ? 'no table of the legacy takes it' : null;
+}
+
+async function allRows(store: OpenStore, table: string, key: readonly string[]): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (;;) {
+    const last = rows.at(-1);
+    const chunk = await store.chunk(table, last === undefined ? null : keyOf(last, key), BATCH_CHANGES);
+    rows.push(...chunk);
+    if (chunk.length < BATCH_CHANGES) return rows;
+  }
+}

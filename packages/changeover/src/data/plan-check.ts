@@ -1,0 +1,101 @@
+import { ChangeoverError } from '../errors.ts';
+import type { Context } from '../plan/context.ts';
+import type { OpenStore } from '../plan/stores.ts';
+import type { SyncDefinition } from '../plan/sync.ts';
+import type { Finding } from '../plan/words.ts';
+import { checkMapping } from './mapping-check.ts';
+import type { StoresInUse, UsedStore } from './stores-in-use.ts';
+
+/** Everything that stands in the way of the data's move, or should be known before. Reads only. */
+export async function checkData(
+  ctx: Context,
+  definitions: readonly SyncDefinition[],
+  stores: StoresInUse,
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  const opened = new Map<string, OpenStore>();
+  for (const side of ['legacy', 'next'] as const)
+    for (const used of stores.of(ctx, side)) {
+      const store = await openForCheck(ctx, stores, used, findings);
+      if (store !== null) opened.set(used.identity, store);
+      if (store !== null) findings.push(...(await checkStore(ctx, used, store)));
+    }
+  for (const definition of definitions) {
+    const { name, from, to } = definition;
+    if (from.identity(ctx) === to.identity(ctx)) {
+      const message = `from and to are the same store: ${from.identity(ctx)}`;
+      findings.push({ level: 'error', about: `data.${name}`, message, remedy: 'move the data to another store' });
+      continue;
+    }
+    const [legacy, next] = [opened.get(from.identity(ctx)), opened.get(to.identity(ctx))];
+    if (legacy === undefined || next === undefined) continue;
+    for (const [table, mapping] of Object.entries(definition.tables)) {
+      const shapes = await shapesOf(legacy, mapping.from ?? table, next, table);
+      if (shapes !== null) findings.push(...checkMapping({ sync: name, name: table, mapping, ...shapes }));
+    }
+  }
+  return findings;
+}
+
+async function openForCheck(
+  ctx: Context,
+  stores: StoresInUse,
+  used: UsedStore,
+  findings: Finding[],
+): Promise<OpenStore | null> {
+  try {
+    return await stores.open(ctx, used);
+  } catch (error) {
+    if (!(error instanceof ChangeoverError)) throw error;
+    // The new side's schema is made by `next.setup`, which runs later.
+    const level = used.side === 'next' && error.code === 'CHG_DATA_STORE_MISSING' ? 'warning' : 'error';
+    findings.push({ level, about: used.identity, message: error.message, remedy: error.hint });
+    return null;
+  }
+}
+
+async function checkStore(ctx: Context, used: UsedStore, store: OpenStore): Promise<Finding[]> {
+  // Each side is the target of one direction and the source of the other.
+  const found = [...(await store.check(used.tables, 'source')), ...(await store.check(used.tables, 'target'))];
+  const findings = [...new Map(found.map((finding) => [JSON.stringify(finding), finding])).values()];
+  if (used.side === 'legacy') return findings;
+  for (const { name, tables } of used.syncs) {
+    if ((await store.ledger(ctx.runId, name)).length > 0) continue;
+    for (const table of Object.keys(tables)) {
+      const rows = await countIfPresent(store, table);
+      if (rows > 0)
+        findings.push({
+          level: 'warning',
+          about: `data.${name}: ${table}`,
+          message: `the new table has ${rows} rows already; the copy empties it first`,
+          remedy: `save what ${table} holds if it is not from an earlier run`,
+        });
+    }
+  }
+  return findings.map((finding) => softened(finding));
+}
+
+/** A table of the new side that is not there yet is not an error: `next.setup` makes it before the data stage. */
+function softened(finding: Finding): Finding {
+  const isMissing = finding.level === 'error' && finding.message.includes('there is no table');
+  return isMissing ? { ...finding, level: 'warning' } : finding;
+}
+
+async function countIfPresent(store: OpenStore, table: string): Promise<number> {
+  try {
+    return await store.count(table);
+  } catch (error) {
+    if (error instanceof ChangeoverError) return 0;
+    throw error;
+  }
+}
+
+async function shapesOf(legacy: OpenStore, from: string, next: OpenStore, to: string) {
+  try {
+    return { legacy: await legacy.shape(from), next: await next.shape(to) };
+  } catch (error) {
+    // The stores' own checks have named what is missing.
+    if (error instanceof ChangeoverError) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,126 @@
+import { ChangeoverError } from '../errors.ts';
+import type { Context } from '../plan/context.ts';
+import type { Key, OpenStore, Row } from '../plan/stores.ts';
+import type { MapTools } from '../plan/sync.ts';
+import type { Lookups } from './lookups.ts';
+import type { TableMap } from './mapping.ts';
+import { encodeKey, keyOf } from './values.ts';
+
+/** A slow row function tells how far it is at least this often. */
+const PROGRESS_MS = 250;
+
+/** What became of a row of the source. */
+export interface Fate {
+  /** Table of the source. */
+  readonly table: string;
+  readonly key: Key;
+  /** Why it has no counterpart in the target; null where it has, or where it was deleted with its counterpart. */
+  readonly reason: string | null;
+}
+
+export interface Mapped {
+  /** Rows for the target. */
+  readonly rows: readonly Row[];
+  /** Keys of the target whose source row has no counterpart. Only forward: what cannot go back stays as it is. */
+  readonly deletes: readonly Key[];
+  readonly fates: readonly Fate[];
+}
+
+/** Turns rows of the source into rows of the target, through columns or the plan's own functions. */
+export class RowMapper {
+  readonly #sync: string;
+  readonly #source: OpenStore;
+  readonly #target: OpenStore;
+  readonly #lookups: Lookups;
+
+  constructor(sync: string, source: OpenStore, target: OpenStore, lookups: Lookups) {
+    this.#sync = sync;
+    this.#source = source;
+    this.#target = target;
+    this.#lookups = lookups;
+  }
+
+  async map(
+    ctx: Context,
+    map: TableMap,
+    rows: readonly Row[],
+    onProgress: (rows: number) => void = () => undefined,
+  ): Promise<Mapped> {
+    const made: Row[] = [];
+    const deletes: Key[] = [];
+    const fates: Fate[] = [];
+    const tools = this.#tools(ctx, map, this.#source);
+    let toldAt = ctx.clock.monotonicMs();
+    for (const [index, row] of rows.entries()) {
+      const key = keyOf(row, map.source.key);
+      const target = map.keyTo(key);
+      if (target === null) continue;
+      const outcome = await this.#mapOne(map, row, key, tools);
+      if (typeof outcome === 'string') fates.push({ table: map.source.name, key, reason: outcome });
+      else if (outcome === null) deletes.push(target);
+      else {
+        if (map.isCustom) this.#assertKey(map, key, target, outcome);
+        made.push(outcome);
+        fates.push({ table: map.source.name, key, reason: null });
+      }
+      if (map.isCustom && ctx.clock.monotonicMs() - toldAt >= PROGRESS_MS) {
+        ctx.signal.throwIfAborted();
+        onProgress(index + 1);
+        toldAt = ctx.clock.monotonicMs();
+      }
+    }
+    return { rows: made, deletes, fates: map.direction === 'reverse' ? fates : [] };
+  }
+
+  /** False for a row of the target that never had a row of the source: it is not this sync's to delete. */
+  async isOurs(ctx: Context, map: TableMap, row: Row): Promise<boolean> {
+    if (map.keyBack(keyOf(row, map.target.key)) === null) return false;
+    if (map.opposite === null) return true;
+    return (await map.opposite(row, this.#tools(ctx, map, this.#target))) !== null;
+  }
+
+  /** The row of the target, null where there is none, or the reason why there cannot be one (in reverse). */
+  async #mapOne(map: TableMap, row: Row, key: Key, tools: MapTools): Promise<Row | null | string> {
+    let made: Row | null;
+    try {
+      const result = map.map(row, tools);
+      made = result instanceof Promise ? await result : result;
+    } catch (cause) {
+      if (cause instanceof ChangeoverError) throw cause;
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      if (map.direction === 'reverse') return `the row function failed: ${reason}`;
+      const fields = { sync: this.#sync, table: map.target.name, key: encodeKey(key), reason };
+      throw new ChangeoverError('CHG_DATA_MAPPING_FAILED', fields, { cause });
+    }
+    if (made === null && map.direction === 'reverse') return 'the row function gives no row for it';
+    return made;
+  }
+
+  #assertKey(map: TableMap, key: Key, target: Key, made: Row): void {
+    const own = keyOf(made, map.target.key);
+    if (own.every((value, index) => looseText(value) === looseText(target[index]))) return;
+    throw new ChangeoverError('CHG_DATA_KEY_MISMATCH', {
+      sync: this.#sync,
+      table: map.target.name,
+      made: encodeKey(own),
+      source: encodeKey(key),
+      expected: encodeKey(target),
+    });
+  }
+
+  #tools(ctx: Context, map: TableMap, store: OpenStore): MapTools {
+    return {
+      ctx,
+      lookup: async (table, key) => {
+        if (store === this.#source) this.#lookups.note(map.target.name, table);
+        const [row] = await store.rows(table, [key]);
+        return row ?? null;
+      },
+    };
+  }
+}
+
+/** The target's column decides the type of a key, so 1 and '1' may both be meant; a different value is never meant. */
+function looseText(value: unknown): string {
+  return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : String(value);
+}

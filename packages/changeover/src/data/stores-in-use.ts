@@ -1,0 +1,77 @@
+import { ChangeoverError } from '../errors.ts';
+import type { Context } from '../plan/context.ts';
+import type { OpenStore, Store } from '../plan/stores.ts';
+import type { SyncDefinition } from '../plan/sync.ts';
+import type { Side } from '../plan/words.ts';
+
+/** One physical store of a side, with the tables that all syncs together move there. */
+export interface UsedStore {
+  readonly identity: string;
+  readonly side: Side;
+  readonly store: Store;
+  readonly tables: readonly string[];
+  readonly syncs: readonly SyncDefinition[];
+}
+
+/** The physical stores of a plan, each opened once. */
+export class StoresInUse {
+  readonly #definitions: readonly SyncDefinition[];
+  readonly #opened = new Map<string, { open: Promise<OpenStore>; epoch: number }>();
+
+  constructor(definitions: readonly SyncDefinition[]) {
+    this.#definitions = definitions;
+  }
+
+  /** Stores of a side in a fixed order, which is the order of locks and fences. */
+  of(ctx: Pick<Context, 'root'>, side: Side): UsedStore[] {
+    const used = new Map<string, { store: Store; tables: Set<string>; syncs: SyncDefinition[] }>();
+    for (const definition of this.#definitions) {
+      const store = side === 'legacy' ? definition.from : definition.to;
+      const identity = store.identity(ctx);
+      const entry = used.get(identity) ?? { store, tables: new Set(), syncs: [] };
+      used.set(identity, entry);
+      entry.syncs.push(definition);
+      for (const [name, mapping] of Object.entries(definition.tables))
+        entry.tables.add(side === 'legacy' ? (mapping.from ?? name) : name);
+    }
+    return [...used]
+      .map(([identity, { store, tables, syncs }]) => ({ identity, side, store, tables: [...tables].sort(), syncs }))
+      .sort((a, b) => (a.identity < b.identity ? -1 : 1));
+  }
+
+  /** Opens a store, or gives it back opened. Work of an owner raises the gate first, where the owner's epoch has grown. */
+  async open(
+    ctx: Context,
+    { identity, store, side }: Pick<UsedStore, 'identity' | 'store' | 'side'>,
+  ): Promise<OpenStore> {
+    let entry = this.#opened.get(identity);
+    if (entry === undefined) {
+      entry = { open: store.open(ctx, side), epoch: 0 };
+      this.#opened.set(identity, entry);
+      entry.open.catch(() => this.#opened.delete(identity));
+    }
+    const opened = await entry.open;
+    const { epoch } = ctx;
+    if (epoch > entry.epoch) {
+      await opened.installEpoch(epoch);
+      entry.epoch = epoch;
+    }
+    return opened;
+  }
+
+  /** Null where the store does not exist yet, or not any more. */
+  async openIfPresent(ctx: Context, used: UsedStore): Promise<OpenStore | null> {
+    try {
+      return await this.open(ctx, used);
+    } catch (error) {
+      if (error instanceof ChangeoverError && error.code === 'CHG_DATA_STORE_MISSING') return null;
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    const opened = [...this.#opened.values()];
+    this.#opened.clear();
+    for (const { open } of opened) await (await open).close();
+  }
+}

@@ -1,0 +1,216 @@
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Capture, ChangeBatch, Key, Value } from '../../../plan/stores.ts';
+import { encodeKey, exactInteger } from '../../values.ts';
+import type { SqliteConnection } from './connection.ts';
+import { readShape, type SqliteShape } from './shape.ts';
+import { quoted } from './text.ts';
+import { captureTriggers, type Trigger } from './triggers.ts';
+import { affinityOfColumn } from './values.ts';
+
+/** Applied changes are left in place until so many have gathered: the legacy's writers then meet our write lock rarely. */
+const PRUNE_AFTER_ROWS = 20_000;
+const PRUNE_ROWS = 2_000;
+
+/** What one batch acknowledges: every change up to this one, since the order of AUTOINCREMENT is the order of commits here. */
+interface Token {
+  readonly lastId: number;
+}
+
+/**
+ * Changes of a SQLite file, logged by triggers. Nothing is deleted from the log while the legacy is live: the watermark is kept in our own
+ * state folder. A watermark that is lost or old only makes changes apply again.
+ */
+export class SqliteCapture implements Capture {
+  readonly #connection: SqliteConnection;
+  readonly #watermarkFile: string;
+  #watermark: { identity: string; id: number } | null = null;
+  #pruned = 0;
+  /** The schema version at which everything of ours was last seen in its place. */
+  #intactAt: bigint | null = null;
+
+  constructor(connection: SqliteConnection, fileId: string) {
+    this.#connection = connection;
+    this.#watermarkFile = path.join(connection.ctx.stateDir, 'data', `watermark-${fileId}.json`);
+  }
+
+  async install(tables: readonly string[]): Promise<void> {
+    const connection = this.#connection;
+    const shapes = tables.map((table) => readShape(connection, table));
+    if (this.#exists() && shapes.every((shape) => this.#damage(shape) === null)) return;
+    connection.ctx.faults.at('data.capture.installing');
+    await connection.change(() => {
+      // A log that starts anew numbers its changes anew; a watermark of the former one must not hide them.
+      if (!this.#exists()) connection.renewIdentity();
+      connection.exec(`
+        CREATE TABLE IF NOT EXISTS changeover_changes (id INTEGER PRIMARY KEY AUTOINCREMENT, tbl TEXT NOT NULL, rescan INTEGER NOT NULL DEFAULT 0);
+        CREATE TABLE IF NOT EXISTS changeover_captured (tbl TEXT PRIMARY KEY, sql TEXT NOT NULL) WITHOUT ROWID;`);
+      const width = Math.max(...shapes.map((shape) => shape.key.length), 0);
+      const columns = connection.all("SELECT name FROM pragma_table_info('changeover_changes')").map(([name]) => name);
+      for (let slot = 0; slot < width; slot++)
+        if (!columns.includes(`k${slot}`)) connection.exec(`ALTER TABLE changeover_changes ADD COLUMN k${slot}`);
+      for (const shape of shapes) this.#installTable(shape);
+    });
+    connection.ctx.faults.at('data.capture.installed');
+  }
+
+  async pending(limit: number): Promise<ChangeBatch> {
+    const connection = this.#connection;
+    return connection.read(() => {
+      if (!this.#exists()) return { changes: [], rescan: [], remaining: 0, token: { lastId: 0 } satisfies Token };
+      const after = this.#readWatermark();
+      const slots = connection.all("SELECT name FROM pragma_table_info('changeover_changes')").length - 3;
+      const columns = Array.from({ length: slots }, (_, slot) => `, k${slot}`).join('');
+      const logged = connection.all(
+        `SELECT id, tbl, rescan${columns} FROM changeover_changes WHERE id > ? ORDER BY id LIMIT ?`,
+        BigInt(after),
+        BigInt(limit),
+      );
+      const lastId = Number(logged.at(-1)?.[0] ?? after);
+      const [highest] = connection.all('SELECT coalesce(max(id), 0) FROM changeover_changes');
+      return {
+        ...this.#distinct(logged),
+        remaining: Math.max(0, Number(highest?.[0]) - lastId),
+        token: { lastId } satisfies Token,
+      };
+    });
+  }
+
+  async acknowledge(batch: ChangeBatch): Promise<void> {
+    const { lastId } = batch.token as Token;
+    const identity = this.#connection.identity();
+    this.#watermark = { identity, id: lastId };
+    mkdirSync(path.dirname(this.#watermarkFile), { recursive: true });
+    const draft = `${this.#watermarkFile}.${process.pid}`;
+    writeFileSync(draft, JSON.stringify(this.#watermark));
+    renameSync(draft, this.#watermarkFile);
+    if (lastId - this.#pruned >= PRUNE_AFTER_ROWS) await this.#prune(lastId);
+  }
+
+  async intact(): Promise<readonly string[]> {
+    const connection = this.#connection;
+    return connection.read(() => {
+      if (!this.#exists()) return [];
+      const [version] = connection.all('PRAGMA schema_version');
+      const now = version?.[0] as bigint;
+      if (now === this.#intactAt) return [];
+      const damages: string[] = [];
+      for (const [table, sql] of connection.all('SELECT tbl, sql FROM changeover_captured')) {
+        const name = String(table);
+        if (this.#tableSql(name) !== sql) damages.push(`table ${name} was changed`);
+        else {
+          const damage = this.#damage(readShape(connection, name));
+          if (damage !== null) damages.push(damage);
+        }
+      }
+      if (damages.length === 0) this.#intactAt = now;
+      return damages;
+    });
+  }
+
+  async remove(): Promise<void> {
+    const connection = this.#connection;
+    if (!connection.hasGate()) return;
+    await connection.change(() => {
+      const triggers = connection.all(
+        "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'changeover\\_capture\\_%' ESCAPE '\\'",
+      );
+      for (const [name] of triggers) connection.exec(`DROP TRIGGER ${quoted(String(name))}`);
+      connection.exec('DROP TABLE IF EXISTS changeover_changes; DROP TABLE IF EXISTS changeover_captured');
+    });
+  }
+
+  #exists(): boolean {
+    return this.#connection.all("SELECT 1 FROM sqlite_schema WHERE name = 'changeover_captured'").length > 0;
+  }
+
+  #installTable(shape: SqliteShape): void {
+    const connection = this.#connection;
+    const known = connection.all('SELECT 1 FROM changeover_captured WHERE tbl = ?', shape.name).length > 0;
+    const damaged = known && this.#damage(shape) !== null;
+    if (known && !damaged) return;
+    for (const trigger of captureTriggers(shape)) {
+      connection.exec(`DROP TRIGGER IF EXISTS ${quoted(trigger.name)}`);
+      connection.exec(trigger.sql);
+    }
+    // Nobody knows what was written while the triggers were away.
+    if (damaged) connection.statement('INSERT INTO changeover_changes (tbl, rescan) VALUES (?, 1)').run(shape.name);
+    connection.statement('INSERT OR REPLACE INTO changeover_captured VALUES (?, ?)').run(shape.name, shape.sql);
+  }
+
+  /** What is wrong with the capture of one table; null where nothing is. */
+  #damage(shape: SqliteShape): string | null {
+    const connection = this.#connection;
+    const [captured] = connection.all('SELECT sql FROM changeover_captured WHERE tbl = ?', shape.name);
+    if (captured === undefined) return `table ${shape.name} is not captured`;
+    if (captured[0] !== shape.sql) return `table ${shape.name} was changed`;
+    const isMissing = ({ name, sql }: Trigger) =>
+      connection.all("SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND name = ? AND sql = ?", name, sql)
+        .length === 0;
+    const missing = captureTriggers(shape).find(isMissing);
+    return missing === undefined ? null : `trigger ${missing.name} is missing or was changed`;
+  }
+
+  #tableSql(table: string): unknown {
+    return this.#connection.all("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?", table)[0]?.[0];
+  }
+
+  #distinct(logged: readonly (readonly unknown[])[]): Pick<ChangeBatch, 'changes' | 'rescan'> {
+    const rescan = new Set<string>();
+    const changes = new Map<string, { table: string; key: Key }>();
+    const shapes = new Map<string, SqliteShape>();
+    for (const [, name, isRescan, ...slots] of logged) {
+      const table = String(name);
+      if (Number(isRescan) === 1) {
+        rescan.add(table);
+        continue;
+      }
+      let shape = shapes.get(table);
+      if (shape === undefined) shapes.set(table, (shape = readShape(this.#connection, table)));
+      const key = readKey(shape, slots as Value[]);
+      changes.set(`${table} ${encodeKey(key)}`, { table, key });
+    }
+    return { changes: [...changes.values()], rescan: [...rescan] };
+  }
+
+  #readWatermark(): number {
+    const identity = this.#connection.identity();
+    if (this.#watermark?.identity === identity) return this.#watermark.id;
+    const kept = readKept(this.#watermarkFile);
+    this.#watermark = kept?.identity === identity ? kept : { identity, id: 0 };
+    return this.#watermark.id;
+  }
+
+  async #prune(lastId: number): Promise<void> {
+    const connection = this.#connection;
+    let deleted: number;
+    do {
+      deleted = await connection.change(() =>
+        Number(
+          connection
+            .statement(
+              'DELETE FROM changeover_changes WHERE id IN (SELECT id FROM changeover_changes WHERE id <= ? ORDER BY id LIMIT ?)',
+            )
+            .run(BigInt(lastId), BigInt(PRUNE_ROWS)).changes,
+        ),
+      );
+    } while (deleted === PRUNE_ROWS);
+    this.#pruned = lastId;
+  }
+}
+
+/** Null where it is absent, or torn by a loss of power: then everything that is still logged is applied again. */
+function readKept(file: string): { identity: string; id: number } | null {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as { identity: string; id: number };
+  } catch {
+    return null;
+  }
+}
+
+function readKey(shape: SqliteShape, slots: readonly Value[]): Key {
+  return shape.key.map((column, index) => {
+    const value = slots[index] ?? null;
+    return typeof value === 'bigint' && affinityOfColumn(shape, column) !== 'blob' ? exactInteger(value) : value;
+  });
+}

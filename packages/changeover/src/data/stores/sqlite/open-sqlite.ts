@@ -1,0 +1,253 @@
+import type { Context } from '../../../plan/context.ts';
+import type { Key, LedgerEntry, OpenStore, Row, StoreLock, WriteBatch } from '../../../plan/stores.ts';
+import type { Finding, Footprint } from '../../../plan/words.ts';
+import { ChangeoverError } from '../../../errors.ts';
+import { SqliteCapture } from './capture.ts';
+import { checkSqlite, footprintOfSqlite } from './check.ts';
+import { SqliteConnection } from './connection.ts';
+import { readShape, type SqliteShape } from './shape.ts';
+import { quoted } from './text.ts';
+import { fenceTriggers } from './triggers.ts';
+import { boundKey, boundRow, rowReader } from './values.ts';
+import { readRows, writeBatch } from './write.ts';
+
+/** How long the lock of the cutover waits for a writer; the hold's deadline is shorter than many a transaction. */
+const LOCK_TIMEOUT_MS = 3_000;
+
+export interface SqliteFile {
+  readonly file: string;
+  /** The path as the plan has it, for messages. */
+  readonly name: string;
+  readonly id: string;
+  readonly busyTimeoutMs: number | null;
+}
+
+/** One SQLite file, opened. */
+export class OpenSqlite implements OpenStore {
+  readonly kind = 'sqlite';
+  readonly capture: SqliteCapture;
+  readonly #connection: SqliteConnection;
+  readonly #file: SqliteFile;
+  readonly #shapes = new Map<string, SqliteShape>();
+  #shapesOf: bigint | null = null;
+
+  constructor(file: SqliteFile, ctx: Context) {
+    this.#file = file;
+    this.#connection = new SqliteConnection(file.file, file.name, ctx);
+    this.capture = new SqliteCapture(this.#connection, file.id);
+  }
+
+  async shape(table: string): Promise<SqliteShape> {
+    return this.#connection.read(() => this.#shape(table));
+  }
+
+  async chunk(table: string, after: Key | null, limit: number): Promise<Row[]> {
+    return this.#connection.read(() => {
+      const shape = this.#shape(table);
+      if (after === null) this.#assertNoNullKey(shape);
+      const key = shape.key.map(quoted).join(', ');
+      const where = after === null ? '' : `WHERE (${key}) > (${shape.key.map(() => '?').join(', ')})`;
+      const columns = shape.columns.map(({ name }) => quoted(name)).join(', ');
+      const sql = `SELECT ${columns} FROM ${quoted(table)} ${where} ORDER BY ${key} LIMIT ?`;
+      const values = after === null ? [] : boundKey(shape, after);
+      return this.#connection.all(sql, ...values, BigInt(limit)).map(rowReader(this.#connection, shape));
+    });
+  }
+
+  async rows(table: string, keys: readonly Key[]): Promise<Row[]> {
+    return this.#connection.read(() => readRows(this.#connection, this.#shape(table), keys));
+  }
+
+  async count(table: string): Promise<number> {
+    return this.#connection.read(() => {
+      this.#shape(table);
+      return Number(this.#connection.all(`SELECT count(*) FROM ${quoted(table)}`)[0]?.[0]);
+    });
+  }
+
+  /** Rows as this store would give them back, had they been written: affinity and strictness are SQLite's own. */
+  async canonical(table: string, rows: readonly Row[]): Promise<Row[]> {
+    return this.#connection.read(() => {
+      const shape = this.#shape(table);
+      const columns = shape.columns.map(({ name, type }) => `${quoted(name)} ${type}`).join(', ');
+      const names = shape.columns.map(({ name }) => quoted(name)).join(', ');
+      const temporary = quoted(`changeover_canonical_${table}`);
+      const strict = /\)\s*(\w+\s+\w+\s*,\s*)?STRICT\b[^)]*$/i.test(shape.sql) ? 'STRICT' : '';
+      this.#connection.exec(
+        `DROP TABLE IF EXISTS temp.${temporary}; CREATE TEMP TABLE ${temporary} (${columns}) ${strict}`,
+      );
+      const insert = this.#connection.statement(
+        `INSERT INTO temp.${temporary} (${names}) VALUES (${shape.columns.map(() => '?').join(', ')})`,
+      );
+      for (const row of rows) insert.run(...boundRow(shape, row));
+      const written = this.#connection
+        .all(`SELECT ${names} FROM temp.${temporary} ORDER BY rowid`)
+        .map(rowReader(this.#connection, shape));
+      this.#connection.exec(`DROP TABLE temp.${temporary}`);
+      return written;
+    });
+  }
+
+  async prepare(): Promise<void> {
+    await this.#connection.prepare();
+  }
+
+  async installEpoch(epoch: number): Promise<void> {
+    await this.#connection.installEpoch(epoch);
+  }
+
+  async write(batch: WriteBatch): Promise<void> {
+    await writeBatch(this.#connection, (table) => this.#shape(table), batch);
+  }
+
+  async ledger(run: string, sync: string): Promise<LedgerEntry[]> {
+    return this.#connection.read(() => {
+      if (!this.#connection.hasGate()) return [];
+      const sql =
+        'SELECT tbl, seq, last_key, rows, hash, complete FROM changeover_ledger WHERE run = ? AND sync = ? ORDER BY tbl, seq';
+      return this.#connection.all(sql, run, sync).map(([table, seq, lastKey, rows, hash, complete]) => ({
+        run,
+        sync,
+        table: String(table),
+        seq: Number(seq),
+        lastKey: lastKey === null ? null : String(lastKey),
+        rows: Number(rows),
+        hash: String(hash),
+        complete: Number(complete) === 1,
+      }));
+    });
+  }
+
+  async empty(tables: readonly string[], epoch: number): Promise<void> {
+    const { faults } = this.#connection.ctx;
+    await this.#connection.write(
+      epoch,
+      () => {
+        for (const table of tables) this.#connection.exec(`DELETE FROM ${quoted(this.#shape(table).name)}`);
+      },
+      () => {
+        faults.at('data.empty.before_commit');
+      },
+    );
+    faults.at('data.empty.done');
+  }
+
+  /** SQLite raises its own generators when a row with a higher key is written; only their table's absence is looked after. */
+  async sequences(tables: readonly string[]): Promise<void> {
+    await this.#connection.change(() => {
+      for (const table of tables) {
+        const shape = this.#shape(table);
+        const [key] = shape.key;
+        if (!shape.isAutoincrement || key === undefined) continue;
+        this.#connection
+          .statement(
+            `UPDATE sqlite_sequence SET seq = max(seq, (SELECT coalesce(max(${quoted(key)}), 0) FROM ${quoted(table)})) WHERE name = ?`,
+          )
+          .run(table);
+      }
+    });
+  }
+
+  async lock(tables: readonly string[]): Promise<StoreLock> {
+    const connection = this.#connection;
+    await connection.lock(LOCK_TIMEOUT_MS);
+    return {
+      fence: () => {
+        if (!connection.isLocked)
+          throw new ChangeoverError('CHG_DATA_FENCED', { store: this.#file.name, table: tables.join(', ') });
+        this.#createFence(tables);
+        connection.ctx.faults.at('data.fence.before_commit');
+        connection.endLock('COMMIT');
+        connection.ctx.faults.at('data.fence.committed');
+        return Promise.resolve();
+      },
+      release: () => {
+        connection.endLock('ROLLBACK');
+        return Promise.resolve();
+      },
+    };
+  }
+
+  async fence(tables: readonly string[]): Promise<void> {
+    const { faults } = this.#connection.ctx;
+    await this.#connection.change(
+      () => {
+        this.#createFence(tables);
+      },
+      () => {
+        faults.at('data.fence.before_commit');
+      },
+    );
+    faults.at('data.fence.committed');
+  }
+
+  async unfence(): Promise<void> {
+    if (!(await this.isFenced())) return;
+    const { faults } = this.#connection.ctx;
+    await this.#connection.change(
+      () => {
+        for (const name of this.#fences()) this.#connection.exec(`DROP TRIGGER ${quoted(name)}`);
+      },
+      () => {
+        faults.at('data.unfence.before_commit');
+      },
+    );
+    faults.at('data.unfence.committed');
+  }
+
+  async isFenced(): Promise<boolean> {
+    return this.#connection.read(() => this.#fences().length > 0);
+  }
+
+  async check(tables: readonly string[], role: 'source' | 'target'): Promise<Finding[]> {
+    return this.#connection.read(() => checkSqlite(this.#connection, this.#file, tables, role));
+  }
+
+  async footprint(tables: readonly string[], role: 'source' | 'target'): Promise<Footprint[]> {
+    return this.#connection.read(() => footprintOfSqlite(this.#connection, this.#file, tables, role));
+  }
+
+  async uninstall(): Promise<void> {
+    if (!this.#connection.hasGate()) return;
+    await this.unfence();
+    await this.capture.remove();
+    await this.#connection.change(() => undefined);
+    await this.#connection.patiently(() => {
+      this.#connection.exec('BEGIN IMMEDIATE; DROP TABLE changeover_ledger; DROP TABLE changeover_gate; COMMIT');
+    });
+  }
+
+  close(): Promise<void> {
+    this.#connection.close();
+    return Promise.resolve();
+  }
+
+  #createFence(tables: readonly string[]): void {
+    const present = new Set(this.#fences());
+    for (const table of tables)
+      for (const trigger of fenceTriggers(this.#shape(table).name))
+        if (!present.has(trigger.name)) this.#connection.exec(trigger.sql);
+  }
+
+  #fences(): string[] {
+    return this.#connection
+      .all("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'changeover\\_fence\\_%' ESCAPE '\\'")
+      .map(([name]) => String(name));
+  }
+
+  /** Shapes are read again when the schema's version has changed. */
+  #shape(table: string): SqliteShape {
+    const version = this.#connection.all('PRAGMA schema_version')[0]?.[0] as bigint;
+    if (version !== this.#shapesOf) this.#shapes.clear();
+    this.#shapesOf = version;
+    let shape = this.#shapes.get(table);
+    if (shape === undefined) this.#shapes.set(table, (shape = readShape(this.#connection, table)));
+    return shape;
+  }
+
+  #assertNoNullKey(shape: SqliteShape): void {
+    const condition = shape.key.map((column) => `${quoted(column)} IS NULL`).join(' OR ');
+    if (this.#connection.all(`SELECT 1 FROM ${quoted(shape.name)} WHERE ${condition} LIMIT 1`).length === 0) return;
+    throw new ChangeoverError('CHG_DATA_KEY_NULL', { store: this.#file.name, table: shape.name, condition });
+  }
+}

@@ -1,0 +1,154 @@
+import type { Context } from '../plan/context.ts';
+import type { Key, OpenStore, Row } from '../plan/stores.ts';
+import { RowComparison } from './canonical.ts';
+import type { TableMap } from './mapping.ts';
+import type { RowMapper } from './row-mapper.ts';
+import { encodeKey, keyOf } from './values.ts';
+
+export interface Difference {
+  /** `extra`: in the target alone. */
+  readonly kind: 'missing' | 'different' | 'extra';
+  /** Null where the target's row has no key in the source. */
+  readonly sourceKey: Key | null;
+  readonly targetKey: Key;
+  /** Columns that differ; empty for a row that is missing or extra. */
+  readonly columns: readonly string[];
+}
+
+export interface Compared {
+  /** Rows that were compared with a counterpart. */
+  readonly rows: number;
+  readonly differences: readonly Difference[];
+}
+
+/** Compares what the target should hold, computed from the source, with what it holds. */
+export class TableComparison {
+  readonly #source: OpenStore;
+  readonly #target: OpenStore;
+  readonly #mapper: RowMapper;
+  readonly #chunkRows: number;
+
+  constructor(source: OpenStore, target: OpenStore, mapper: RowMapper, chunkRows: number) {
+    this.#source = source;
+    this.#target = target;
+    this.#mapper = mapper;
+    this.#chunkRows = chunkRows;
+  }
+
+  /** Every row of the source, then every row of the target that no row of the source accounts for. Chunk by chunk. */
+  async *all(ctx: Context, map: TableMap): AsyncGenerator<Compared> {
+    for await (const rows of this.#chunks(ctx, this.#source, map.source)) yield this.#compare(ctx, map, rows, []);
+    for await (const rows of this.#chunks(ctx, this.#target, map.target)) {
+      const differences = await this.#extras(ctx, map, rows);
+      if (differences.length > 0) yield { rows: 0, differences };
+    }
+  }
+
+  /**
+   * The given keys of the source. The target is read before the source: a difference that is not pending afterwards is then not due to a
+   * change in between.
+   */
+  async keys(ctx: Context, map: TableMap, keys: readonly Key[]): Promise<Compared> {
+    const wanted = keys.filter((key) => map.keyTo(key) !== null);
+    const targetKeys = wanted.flatMap((key) => {
+      const target = map.keyTo(key);
+      return target === null ? [] : [target];
+    });
+    const held = await this.#target.rows(map.target.name, targetKeys);
+    const rows = await this.#source.rows(map.source.name, wanted);
+    const present = new Set(rows.map((row) => encodeKey(keyOf(row, map.source.key))));
+    const gone = wanted.filter((key) => !present.has(encodeKey(key)));
+    return this.#compare(ctx, map, rows, gone, held);
+  }
+
+  async #compare(
+    ctx: Context,
+    map: TableMap,
+    rows: readonly Row[],
+    gone: readonly Key[],
+    held?: readonly Row[],
+  ): Promise<Compared> {
+    const comparison = new RowComparison(this.#target, map.target);
+    const mapped = await this.#mapper.map(ctx, map, rows);
+    const expected = await comparison.withKeys(mapped.rows);
+    const absent = [...mapped.deletes];
+    for (const key of gone) {
+      const target = map.keyTo(key);
+      if (target !== null) absent.push(target);
+    }
+    const absentRows = await comparison.withKeys(absent.map((key) => rowOfKey(map.target.key, key)));
+    const wanted = [...expected, ...absentRows].map((row) => keyOf(row, map.target.key));
+    const actual = new Map<string, Row>();
+    for (const row of held ?? (await this.#target.rows(map.target.name, wanted)))
+      actual.set(idOf(comparison, map, row), row);
+
+    const differences: Difference[] = [];
+    const pairs: (readonly [Row, Row])[] = [];
+    for (const row of expected) {
+      const found = actual.get(idOf(comparison, map, row));
+      if (found === undefined) differences.push(difference(map, 'missing', row, []));
+      else pairs.push([row, found]);
+    }
+    for (const row of absentRows)
+      if (actual.has(idOf(comparison, map, row))) differences.push(difference(map, 'extra', row, []));
+    const columns = await comparison.differences(pairs);
+    pairs.forEach(([row], index) => {
+      const differing = columns[index] ?? [];
+      if (differing.length > 0) differences.push(difference(map, 'different', row, differing));
+    });
+    return { rows: expected.length, differences };
+  }
+
+  async #extras(ctx: Context, map: TableMap, rows: readonly Row[]): Promise<Difference[]> {
+    const comparison = new RowComparison(this.#source, map.source);
+    const candidates: { row: Row; sourceKey: Key }[] = [];
+    for (const row of rows) {
+      const sourceKey = map.keyBack(keyOf(row, map.target.key));
+      if (sourceKey !== null) candidates.push({ row, sourceKey });
+    }
+    const keyRows = await comparison.withKeys(candidates.map(({ sourceKey }) => rowOfKey(map.source.key, sourceKey)));
+    const id = (row: Row) =>
+      encodeKey(map.source.key.map((column) => comparison.keyValue(column, row[column] ?? null)));
+    const found = await this.#source.rows(
+      map.source.name,
+      keyRows.map((row) => keyOf(row, map.source.key)),
+    );
+    const present = new Set(found.map(id));
+    const differences: Difference[] = [];
+    for (const [index, { row, sourceKey }] of candidates.entries()) {
+      const keyRow = keyRows[index];
+      if (keyRow === undefined || present.has(id(keyRow))) continue;
+      if (!(await this.#mapper.isOurs(ctx, map, row))) continue;
+      differences.push({ kind: 'extra', sourceKey, targetKey: keyOf(row, map.target.key), columns: [] });
+    }
+    return differences;
+  }
+
+  async *#chunks(
+    ctx: Context,
+    store: OpenStore,
+    { name, key }: { readonly name: string; readonly key: readonly string[] },
+  ): AsyncGenerator<Row[]> {
+    for (let after: Key | null = null; ;) {
+      ctx.signal.throwIfAborted();
+      const rows: Row[] = await store.chunk(name, after, this.#chunkRows);
+      if (rows.length > 0) yield rows;
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < this.#chunkRows) return;
+      after = keyOf(last, key);
+    }
+  }
+}
+
+function difference(map: TableMap, kind: Difference['kind'], row: Row, columns: readonly string[]): Difference {
+  const targetKey = keyOf(row, map.target.key);
+  return { kind, sourceKey: map.keyBack(targetKey), targetKey, columns };
+}
+
+function idOf(comparison: RowComparison, map: TableMap, row: Row): string {
+  return encodeKey(map.target.key.map((column) => comparison.keyValue(column, row[column] ?? null)));
+}
+
+function rowOfKey(columns: readonly string[], key: Key): Row {
+  return Object.fromEntries(columns.map((column, index) => [column, key[index] ?? null]));
+}

@@ -1,0 +1,308 @@
+import { ChangeoverError } from '../errors.ts';
+import type { Context } from '../plan/context.ts';
+import type { Key, LedgerEntry, OpenStore, Row, WriteBatch } from '../plan/stores.ts';
+import type { Direction } from '../plan/words.ts';
+import type { ChangedKeys } from './changed-keys.ts';
+import { UniqueConflict } from './conflict.ts';
+import type { Lookups } from './lookups.ts';
+import type { TableMap } from './mapping.ts';
+import { RowMapper, type Fate } from './row-mapper.ts';
+import { TableComparison } from './table-comparison.ts';
+import { decodeKey, encodeKey, hashRows, keyOf } from './values.ts';
+
+/** Each round takes in the rows that hold a unique value of the former one; a chain of moved values longer than this is not believed. */
+const MAX_WIDENINGS = 16;
+
+export interface TableSyncParts {
+  readonly name: string;
+  readonly direction: Direction;
+  readonly source: OpenStore;
+  readonly target: OpenStore;
+  readonly maps: readonly TableMap[];
+  readonly chunkRows: number;
+  readonly changed: ChangedKeys;
+  readonly lookups: Lookups;
+}
+
+export interface Applied {
+  /** Changed keys that this sync took. */
+  readonly applied: number;
+  /** What became of each changed row that has no plain way back; only in reverse. */
+  readonly fates: readonly Fate[];
+}
+
+interface Wanted {
+  readonly map: TableMap;
+  /** Source keys by their encoding. */
+  readonly keys: Map<string, Key>;
+}
+
+type Changes = { table: string; deletes: readonly Key[]; upserts: readonly Row[] }[];
+
+/**
+ * One sync in one direction: copy, apply, rescan and verify. The reverse sync is this class with the maps inverted.
+ *
+ * Nothing here relies on the order of changes: a changed key is read again from the source as it is now, and the target is made equal. A
+ * change that happens between the reading and the writing is still pending, so the row is applied once more.
+ */
+export class TableSync {
+  readonly name: string;
+  readonly direction: Direction;
+  readonly source: OpenStore;
+  readonly target: OpenStore;
+  readonly maps: readonly TableMap[];
+  readonly comparison: TableComparison;
+  readonly changed: ChangedKeys;
+  readonly #chunkRows: number;
+  readonly #mapper: RowMapper;
+  readonly #lookups: Lookups;
+
+  constructor(parts: TableSyncParts) {
+    this.name = parts.name;
+    this.direction = parts.direction;
+    this.source = parts.source;
+    this.target = parts.target;
+    this.maps = parts.maps;
+    this.changed = parts.changed;
+    this.#chunkRows = parts.chunkRows;
+    this.#lookups = parts.lookups;
+    this.#mapper = new RowMapper(parts.name, parts.source, parts.target, parts.lookups);
+    this.comparison = new TableComparison(parts.source, parts.target, this.#mapper, parts.chunkRows);
+  }
+
+  /** True when every table of this run was copied to its end. */
+  async isCopied(ctx: Context): Promise<boolean> {
+    const ledger = await this.target.ledger(ctx.runId, this.name);
+    return this.maps.every(({ target }) => ledger.some((entry) => entry.table === target.name && entry.complete));
+  }
+
+  /** Copies what the ledger of this run does not have yet. The target's tables are empty when the run begins. */
+  async copy(ctx: Context): Promise<void> {
+    const ledger = await this.target.ledger(ctx.runId, this.name);
+    for (const map of this.maps) {
+      const entries = ledger.filter((entry) => entry.table === map.target.name);
+      if (!entries.some((entry) => entry.complete)) await this.#copyTable(ctx, map, entries);
+    }
+  }
+
+  async #copyTable(ctx: Context, map: TableMap, entries: readonly LedgerEntry[]): Promise<void> {
+    const last = entries.reduce<LedgerEntry | null>((a, b) => (a === null || b.seq > a.seq ? b : a), null);
+    let after = last?.lastKey == null ? null : decodeKey(last.lastKey);
+    let seq = last === null ? 0 : last.seq + 1;
+    let done = entries.reduce((sum, entry) => sum + entry.rows, 0);
+    const progress = { what: map.target.name, total: await this.source.count(map.source.name), unit: 'rows' } as const;
+    for (let isComplete = false; !isComplete; seq++) {
+      ctx.signal.throwIfAborted();
+      ctx.faults.at('data.copy.before_chunk');
+      const rows = await this.source.chunk(map.source.name, after, this.#chunkRows);
+      isComplete = rows.length < this.#chunkRows;
+      const lastRow = rows.at(-1);
+      if (lastRow !== undefined) after = keyOf(lastRow, map.source.key);
+      const entry = {
+        run: ctx.runId,
+        sync: this.name,
+        table: map.target.name,
+        seq,
+        lastKey: lastRow === undefined || after === null ? null : encodeKey(after),
+        rows: rows.length,
+        complete: isComplete,
+      };
+      await this.#write(ctx, [wantedOf(map, rows)], { rows, done, progress, entry });
+      ctx.faults.at('data.copy.after_chunk');
+      done += rows.length;
+      ctx.report.progress({ ...progress, done, total: Math.max(progress.total, done) });
+    }
+  }
+
+  /** Makes the target equal to the source for these keys of the source. */
+  async apply(
+    ctx: Context,
+    changes: readonly { readonly table: string; readonly key: Key }[],
+    rescan: readonly string[],
+  ): Promise<Applied> {
+    const wanted = this.maps.map((map): Wanted => {
+      const own = changes.filter(({ table }) => table === map.source.name);
+      return { map, keys: new Map(own.map(({ key }) => [encodeKey(key), key])) };
+    });
+    const fates = await this.#write(ctx, wanted);
+    const touched = new Set(changes.map(({ table }) => table));
+    for (const map of this.maps) {
+      const dependsOn = this.#lookups.of(map.target.name);
+      if (rescan.includes(map.source.name) || dependsOn.some((table) => touched.has(table) || rescan.includes(table)))
+        fates.push(...(await this.rescan(ctx, map)));
+    }
+    return { applied: wanted.reduce((sum, { keys }) => sum + keys.size, 0), fates };
+  }
+
+  /** Compares a table whole, in both directions, and writes what differs. */
+  async rescan(ctx: Context, map: TableMap): Promise<Fate[]> {
+    const fates: Fate[] = [];
+    for await (const { differences } of this.comparison.all(ctx, map)) {
+      const keys = differences.flatMap(({ sourceKey }) => (sourceKey === null ? [] : [sourceKey]));
+      fates.push(...(await this.#write(ctx, [{ map, keys: new Map(keys.map((key) => [encodeKey(key), key])) }])));
+      const deletes = differences.flatMap(({ kind, targetKey }) => (kind === 'extra' ? [targetKey] : []));
+      if (deletes.length > 0) await this.#writeChanges(ctx, [{ table: map.target.name, deletes, upserts: [] }]);
+    }
+    return fates;
+  }
+
+  /** The rows that a store which is replaced as a whole should hold in `map`'s target, given those that it holds. */
+  async content(ctx: Context, map: TableMap, existing: readonly Row[]): Promise<{ rows: Row[]; fates: Fate[] }> {
+    const made = new Map<string, Row>();
+    const stays = new Set<string>();
+    const fates: Fate[] = [];
+    for (let after: Key | null = null, isLast = false; !isLast;) {
+      const rows: Row[] = await this.source.chunk(map.source.name, after, this.#chunkRows);
+      isLast = rows.length < this.#chunkRows;
+      const last = rows.at(-1);
+      if (last !== undefined) after = keyOf(last, map.source.key);
+      const mapped = await this.#mapper.map(ctx, map, rows);
+      for (const row of mapped.rows) made.set(encodeKey(keyOf(row, map.target.key)), row);
+      for (const fate of mapped.fates) {
+        fates.push(fate);
+        const key = map.keyTo(fate.key);
+        if (fate.reason !== null && key !== null) stays.add(encodeKey(key));
+      }
+    }
+    const result: Row[] = [];
+    for (const row of existing) {
+      const id = encodeKey(keyOf(row, map.target.key));
+      const now = made.get(id);
+      made.delete(id);
+      if (now !== undefined) result.push({ ...row, ...now });
+      else if (stays.has(id) || !(await this.#mapper.isOurs(ctx, map, row))) result.push(row);
+    }
+    return { rows: [...result, ...made.values()], fates };
+  }
+
+  /**
+   * Writes the wanted keys in one transaction, with the ledger's entry. A unique value that moved between rows, of which only one is wanted,
+   * widens the batch by the other; then all rows are read again, so that they are of one moment.
+   */
+  async #write(ctx: Context, wanted: readonly Wanted[], chunk?: Chunk): Promise<Fate[]> {
+    if (chunk === undefined && wanted.every(({ keys }) => keys.size === 0)) return [];
+    for (const { map, keys } of wanted) if (chunk === undefined) this.changed.add(map.source.name, keys.keys());
+    let given = chunk?.rows;
+    for (let round = 0; ; round++) {
+      const { changes, fates, mapped } = await this.#read(ctx, wanted, given, chunk);
+      if (chunk === undefined) ctx.faults.at('data.apply.read');
+      const ledger = chunk === undefined ? undefined : { ...chunk.entry, hash: hashRows(mapped) };
+      try {
+        const refused = await this.#writeChanges(ctx, changes, ledger);
+        return [...fates, ...refused];
+      } catch (error) {
+        if (!(error instanceof UniqueConflict)) throw error;
+        if (round === MAX_WIDENINGS || !widen(wanted, error)) throw this.#unresolved(error);
+        given = undefined;
+      }
+    }
+  }
+
+  async #read(
+    ctx: Context,
+    wanted: readonly Wanted[],
+    given: readonly Row[] | undefined,
+    chunk: Chunk | undefined,
+  ): Promise<{ changes: Changes; fates: Fate[]; mapped: Row[] }> {
+    const changes: Changes = [];
+    const fates: Fate[] = [];
+    const all: Row[] = [];
+    for (const { map, keys } of wanted) {
+      if (keys.size === 0) continue;
+      const rows = given ?? (await this.source.rows(map.source.name, [...keys.values()]));
+      const mapped = await this.#mapper.map(ctx, map, rows, (mappedRows) => {
+        if (chunk !== undefined) ctx.report.progress({ ...chunk.progress, done: chunk.done + mappedRows });
+      });
+      const present = new Set(rows.map((row) => encodeKey(keyOf(row, map.source.key))));
+      const gone = [...keys].filter(([id]) => !present.has(id)).map(([, key]) => key);
+      const deletes = [...mapped.deletes];
+      for (const key of gone) {
+        const target = map.keyTo(key);
+        if (target === null) continue;
+        deletes.push(target);
+        fates.push({ table: map.source.name, key, reason: null });
+      }
+      fates.push(...mapped.fates);
+      changes.push({ table: map.target.name, deletes, upserts: mapped.rows });
+      all.push(...mapped.rows);
+    }
+    return { changes, fates, mapped: all };
+  }
+
+  /**
+   * In reverse, a row that the legacy refuses must not hold up all others: the batch is halved until it stands alone, and it is reported as
+   * one that a rollback cannot return.
+   */
+  async #writeChanges(ctx: Context, changes: Changes, ledger?: LedgerEntry): Promise<Fate[]> {
+    const batch: WriteBatch = { epoch: ctx.epoch, changes, ...(ledger === undefined ? {} : { ledger }) };
+    try {
+      await this.target.write(batch);
+      return [];
+    } catch (error) {
+      if (this.direction === 'forward' || !isRefusal(error)) throw error;
+      const units = changes.flatMap(({ table, deletes, upserts }) => [
+        ...deletes.map((key) => ({ table, deletes: [key], upserts: [] as Row[] })),
+        ...upserts.map((row) => ({ table, deletes: [] as Key[], upserts: [row] })),
+      ]);
+      if (units.length > 1) {
+        const middle = Math.ceil(units.length / 2);
+        const first = await this.#writeChanges(ctx, units.slice(0, middle));
+        return [...first, ...(await this.#writeChanges(ctx, units.slice(middle)))];
+      }
+      return this.#fateOf(units[0], error.message);
+    }
+  }
+
+  #fateOf(unit: Changes[number] | undefined, reason: string): Fate[] {
+    const map = this.maps.find(({ target }) => target.name === unit?.table);
+    const [row] = unit?.upserts ?? [];
+    const [deleted] = unit?.deletes ?? [];
+    if (map === undefined) return [];
+    const target = row === undefined ? deleted : keyOf(row, map.target.key);
+    const key = target === undefined ? null : map.keyBack(target);
+    return key === null ? [] : [{ table: map.source.name, key, reason }];
+  }
+
+  #unresolved(conflict: UniqueConflict): ChangeoverError<'CHG_DATA_ROW_REFUSED'> {
+    const [key] = conflict.keys;
+    const fields = {
+      store: this.target.kind,
+      table: conflict.table,
+      key: key === undefined ? '' : encodeKey(key),
+      reason: 'it holds a unique value that another row of the source has too',
+    };
+    return new ChangeoverError('CHG_DATA_ROW_REFUSED', fields, { cause: conflict });
+  }
+}
+
+interface Chunk {
+  readonly rows: readonly Row[];
+  /** Rows before this chunk. */
+  readonly done: number;
+  readonly progress: { readonly what: string; readonly total: number; readonly unit: 'rows' };
+  readonly entry: Omit<LedgerEntry, 'hash'>;
+}
+
+function wantedOf(map: TableMap, rows: readonly Row[]): Wanted {
+  const keys = rows.map((row) => keyOf(row, map.source.key));
+  return { map, keys: new Map(keys.map((key) => [encodeKey(key), key])) };
+}
+
+/** Adds the source keys of the conflicting rows. False where none is new, so that another round would end the same. */
+function widen(wanted: readonly Wanted[], conflict: UniqueConflict): boolean {
+  let isWider = false;
+  for (const { map, keys } of wanted) {
+    if (map.target.name !== conflict.table) continue;
+    for (const targetKey of conflict.keys) {
+      const key = map.keyBack(targetKey);
+      if (key === null || keys.has(encodeKey(key))) continue;
+      keys.set(encodeKey(key), key);
+      isWider = true;
+    }
+  }
+  return isWider;
+}
+
+function isRefusal(error: unknown): error is ChangeoverError {
+  return error instanceof ChangeoverError && error.code === 'CHG_DATA_ROW_REFUSED';
+}

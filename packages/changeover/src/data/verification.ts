@@ -1,0 +1,168 @@
+import type { Context } from '../plan/context.ts';
+import type { Key } from '../plan/stores.ts';
+import type { Outcome, Verdict } from '../plan/words.ts';
+import type { FullVerification } from './changed-keys.ts';
+import type { TableMap } from './mapping.ts';
+import type { Difference } from './table-comparison.ts';
+import type { TableSync } from './table-sync.ts';
+import { decodeKey, encodeKey } from './values.ts';
+
+/** A key that differs this often without a change pending differs for good. */
+const CERTAIN_AFTER = 3;
+/** Keys that still change after so many rounds make the verdict INCONCLUSIVE. */
+const MAX_ROUNDS = 40;
+const ROUND_MS = 50;
+/** Differing keys that the evidence names. */
+const NAMED_KEYS = 5;
+const KEYS_AT_ONCE = 1000;
+
+/** How a verification deals with rows that change meanwhile. Absent under the lock, where nothing changes. */
+export interface LiveSource {
+  /** Applies what is pending; does nothing where this process may not write. */
+  catchUp(): Promise<void>;
+  /** Encoded keys of `table` whose change is not applied yet; null where there are too many to tell. */
+  pending(table: string): Promise<ReadonlySet<string> | null>;
+}
+
+/** Compares the source, mapped, with the target, for every table of a sync. */
+export class Verification {
+  readonly #sync: TableSync;
+  readonly #live: LiveSource | null;
+  /** True for a table whose row count is the same on both sides by the plan. */
+  readonly #countsMatch: (map: TableMap) => boolean;
+
+  constructor(sync: TableSync, live: LiveSource | null, countsMatch: (map: TableMap) => boolean) {
+    this.#sync = sync;
+    this.#live = live;
+    this.#countsMatch = countsMatch;
+  }
+
+  async run(ctx: Context, scope: 'full' | 'changed'): Promise<Verdict[]> {
+    const bootId = ctx.clock.bootId();
+    const since = scope === 'changed' ? this.#sync.changed.since(ctx.runId, bootId) : null;
+    const verdicts: Verdict[] = [];
+    if (since !== null) {
+      for (const map of this.#sync.maps)
+        verdicts.push(await this.#changed(ctx, map, since.keys.get(map.source.name) ?? new Set(), since.full));
+      return verdicts;
+    }
+    const mark = this.#sync.changed.mark();
+    const rows: Record<string, number> = {};
+    for (const map of this.#sync.maps) {
+      const verdict = await this.#full(ctx, map);
+      rows[map.target.name] = verdict.measured;
+      verdicts.push(verdict);
+    }
+    // A process that only reads must not move the mark: the owner's next verification would skip what it applied since.
+    if (ctx.epoch > 0 && verdicts.every(({ outcome }) => outcome === 'PASS'))
+      this.#sync.changed.verified(mark, { runId: ctx.runId, bootId, rows });
+    return verdicts;
+  }
+
+  async #full(ctx: Context, map: TableMap): Promise<Verdict> {
+    let compared = 0;
+    const suspects: Difference[] = [];
+    for await (const { rows, differences } of this.#sync.comparison.all(ctx, map)) {
+      compared += rows;
+      suspects.push(...differences);
+      ctx.report.progress({ what: `verify ${map.target.name}`, done: compared, total: null, unit: 'rows' });
+    }
+    const { certain, changing } = await this.#settle(ctx, map, suspects);
+    if (certain.length > 0) return this.#verdict(map, 'FAIL', describe(certain, compared), compared);
+    if (changing > 0) {
+      const evidence = `${compared} rows compared, ${changing} still changing`;
+      return this.#verdict(map, 'INCONCLUSIVE', evidence, compared);
+    }
+    if (compared > 0) return this.#verdict(map, 'PASS', `${compared} rows compared, 0 differ`, compared);
+    // Both sides were read to their ends: nothing that this table moves is on either.
+    return this.#verdict(map, 'PASS', 'both sides are empty', 0);
+  }
+
+  async #changed(ctx: Context, map: TableMap, keys: ReadonlySet<string>, full: FullVerification): Promise<Verdict> {
+    const suspects: Difference[] = [];
+    const all = [...keys].map(decodeKey);
+    for (let start = 0; start < all.length; start += KEYS_AT_ONCE) {
+      ctx.signal.throwIfAborted();
+      const { differences } = await this.#sync.comparison.keys(ctx, map, all.slice(start, start + KEYS_AT_ONCE));
+      suspects.push(...differences);
+    }
+    const { certain, changing } = await this.#settle(ctx, map, suspects);
+    const before = full.rows[map.target.name] ?? 0;
+    const evidence = `${keys.size} keys changed since ${before} rows were compared`;
+    const measured = before + keys.size;
+    if (certain.length > 0) return this.#verdict(map, 'FAIL', describe(certain, keys.size), measured);
+    if (changing > 0) return this.#verdict(map, 'INCONCLUSIVE', `${evidence}, ${changing} still changing`, measured);
+    return this.#withCounts(ctx, map, `${evidence}, 0 differ`, measured);
+  }
+
+  async #withCounts(ctx: Context, map: TableMap, evidence: string, measured: number): Promise<Verdict> {
+    if (!this.#countsMatch(map)) return this.#verdict(map, 'PASS', evidence, measured);
+    for (let round = 1; ; round++) {
+      const source = await this.#sync.source.count(map.source.name);
+      const target = await this.#sync.target.count(map.target.name);
+      const counted = `${evidence}; ${source} rows in the source, ${target} in the target`;
+      if (source === target) return this.#verdict(map, 'PASS', counted, measured);
+      if (this.#live === null) return this.#verdict(map, 'FAIL', counted, measured);
+      if (round === MAX_ROUNDS) return this.#verdict(map, 'INCONCLUSIVE', `${counted}, still changing`, measured);
+      await this.#pause(ctx);
+    }
+  }
+
+  /**
+   * Looks at differing keys again until they are equal, or differ though no change of theirs is pending. A difference is certain only when
+   * it stays over several rounds, since another process may be the one that applies.
+   */
+  async #settle(
+    ctx: Context,
+    map: TableMap,
+    suspects: readonly Difference[],
+  ): Promise<{ certain: readonly Difference[]; changing: number }> {
+    if (this.#live === null) return { certain: suspects, changing: 0 };
+    const keyless = suspects.filter(({ sourceKey }) => sourceKey === null);
+    let open = new Map(suspects.flatMap(({ sourceKey }) => (sourceKey === null ? [] : [[encodeKey(sourceKey), 0]])));
+    let differing: readonly Difference[] = suspects;
+    for (let round = 0; open.size > 0 && round < MAX_ROUNDS; round++) {
+      await this.#pause(ctx);
+      differing = await this.#compareKeys(ctx, map, [...open.keys()].map(decodeKey));
+      const pending = await this.#live.pending(map.source.name);
+      const still = new Map<string, number>();
+      for (const { sourceKey } of differing) {
+        if (sourceKey === null) continue;
+        const id = encodeKey(sourceKey);
+        still.set(id, pending === null || pending.has(id) ? 0 : (open.get(id) ?? 0) + 1);
+      }
+      open = still;
+      const certain = differing.filter(
+        ({ sourceKey }) => sourceKey !== null && (open.get(encodeKey(sourceKey)) ?? 0) >= CERTAIN_AFTER,
+      );
+      if (certain.length > 0) return { certain: [...keyless, ...certain], changing: open.size - certain.length };
+    }
+    return { certain: keyless, changing: open.size };
+  }
+
+  async #compareKeys(ctx: Context, map: TableMap, keys: readonly Key[]): Promise<Difference[]> {
+    const found: Difference[] = [];
+    for (let start = 0; start < keys.length; start += KEYS_AT_ONCE)
+      found.push(...(await this.#sync.comparison.keys(ctx, map, keys.slice(start, start + KEYS_AT_ONCE))).differences);
+    return found;
+  }
+
+  async #pause(ctx: Context): Promise<void> {
+    ctx.signal.throwIfAborted();
+    await this.#live?.catchUp();
+    await ctx.clock.sleep(ROUND_MS, ctx.signal);
+  }
+
+  #verdict(map: TableMap, outcome: Outcome, evidence: string, measured: number): Verdict {
+    return { check: `${this.#sync.name}.${map.target.name}: rows equal`, outcome, evidence, measured };
+  }
+}
+
+function describe(differences: readonly Difference[], compared: number): string {
+  const named = differences.slice(0, NAMED_KEYS).map(({ kind, targetKey, columns }) => {
+    const key = targetKey.map(String).join(', ');
+    return kind === 'different' ? `(${key}) differs in ${columns.join(', ')}` : `(${key}) is ${kind}`;
+  });
+  const more = differences.length > NAMED_KEYS ? ` and ${differences.length - NAMED_KEYS} more` : '';
+  return `${compared} rows compared, ${differences.length} differ: ${named.join('; ')}${more}`;
+}
