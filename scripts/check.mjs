@@ -4,6 +4,7 @@
  */
 import { execFile } from 'node:child_process';
 import path from 'node:path';
+import { writeExamples } from './examples.mjs';
 import { checkPackages } from './packages.mjs';
 import { checkPlanted } from './planted.mjs';
 
@@ -30,6 +31,7 @@ const parts = {
     ...(await checkPlanted(root)),
   ],
   'dead code': () => command('knip', '--no-progress'),
+  examples: async () => command('tsc', '-p', await writeExamples(root), '--pretty', 'false'),
   packages: async () => {
     const problems = await command('tsc', '-b', 'tsconfig.build.json');
     return problems.length > 0 ? problems : checkPackages(root);
