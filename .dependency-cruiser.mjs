@@ -18,7 +18,8 @@ const order = {
 const src = '^packages/changeover/src/';
 // A test lies beside its file: changeover.test.ts follows the rule of changeover.ts.
 const area = (name) => (name.endsWith('.ts') ? `${src}${name.replace('.ts', '[.]')}` : `${src}${name}/`);
-const isTest = '[.](test|test-d)[.]ts$';
+// A child is a program that a test starts.
+const isTest = '[.](test|test-d|child)[.]ts$';
 
 const ordered = Object.entries(order).map(([name, may]) => ({
   name: `order-${name}`,
@@ -62,7 +63,8 @@ const rules = [
     from: { path: '^apps/' },
     to: { path: '^packages/', pathNot: entries },
   },
-  { name: 'no-cycles', from: {}, to: { circular: true } },
+  // Types are gone when a program runs: a cycle needs an import of values all the way round.
+  { name: 'no-cycles', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
   { name: 'not-resolvable', from: {}, to: { couldNotResolve: true } },
 ];
 

@@ -41,8 +41,11 @@ const tree = [
   [`${src}/config/help.test.ts`, `import { temp } from '../testing/index.ts'; export const t = temp;`, null],
   [`${src}/config/cross.test.ts`, `import { row } from '../data/row.ts'; export const r = row;`, 'order-config'],
   [`${src}/config/gone.ts`, `import { gone } from './nowhere.ts'; export const g = gone;`, 'not-resolvable'],
-  [`${src}/config/one.ts`, `import type { Two } from './two.ts'; export type One = Two;`, 'no-cycles'],
-  [`${src}/config/two.ts`, `import type { One } from './one.ts'; export type Two = One;`, null], // a cycle is reported once
+  // A cycle is reported once, at the file that is met first.
+  [`${src}/config/one.ts`, `import { two } from './two.ts'; export const one = () => two;`, 'no-cycles'],
+  [`${src}/config/two.ts`, `import { one } from './one.ts'; export const two = () => one;`, null],
+  [`${src}/config/round.ts`, `import type { T } from './trip.ts'; export const round = (t: T) => t;`, null],
+  [`${src}/config/trip.ts`, `import { round } from './round.ts'; export type T = typeof round;`, null],
   [`${src}/testing/index.ts`, `import type { Plan } from '../plan/plan.ts'; export const temp = (p: Plan) => p;`, null],
   [`${src}/changeover.ts`, `import { run } from './engine/run.ts'; export const all = run;`, null],
   [`${src}/cli/verb.ts`, `import { all } from '../changeover.ts'; export const verb = all;`, null],
