@@ -9,7 +9,7 @@ import { JOURNAL_FILE, readAuthority, storeAuthority } from './authority.ts';
 import { JournalDatabase } from './database.ts';
 import { OwnerLock } from './owner-lock.ts';
 import { JournalOwner, isPresent, lastOwner } from './ownership.ts';
-import type { Owner, OwnerInfo } from './ownership.ts';
+import type { LastOwner, Owner, OwnerInfo } from './ownership.ts';
 import { lockHolderOf } from './process-table.ts';
 import { addAudit, auditTrail, getFact, messagesOf } from './records.ts';
 import type { AuditEntry, Message } from './records.ts';
@@ -74,12 +74,18 @@ export function openJournal(stateDir: string, { clock, faults }: JournalOptions)
   const database = JournalDatabase.open(join(stateDir, JOURNAL_FILE));
   const lock = new OwnerLock(join(stateDir, LOCK_FILE));
 
-  /** Somebody who was stopped after taking the lock and before writing its name; null for one who is just about to. */
-  const namelessHolder = async (epoch: number): Promise<number | null> => {
-    const pid = lockHolderOf(lock.path);
+  /**
+   * The process to kill for the lock that is taken. Where the kernel tells who holds it, that is believed, not the name in the journal: an
+   * owner may have been stopped before it wrote its name. One who is just about to write it gets the time to.
+   */
+  const silentHolder = async (owner: LastOwner): Promise<number | null> => {
+    const holder = lockHolderOf(lock.path);
+    if (isPresent(owner) && (holder === null || holder === owner.pid)) return owner.pid;
+    if (holder === null) return null;
     await clock.sleep(NAMELESS_MS);
-    return lastOwner(database)?.epoch === epoch && lockHolderOf(lock.path) === pid ? pid : null;
+    return lastOwner(database)?.epoch === owner.epoch && lockHolderOf(lock.path) === holder ? holder : null;
   };
+  let owned: Owner | null = null;
 
   const journal: Journal = {
     stateDir,
@@ -98,12 +104,13 @@ export function openJournal(stateDir: string, { clock, faults }: JournalOptions)
       const free = (): void => {
         lock.drop();
       };
-      return new JournalOwner({ journal, database, clock, faults, epoch, free });
+      owned = new JournalOwner({ journal, database, clock, faults, epoch, free });
+      return owned;
     },
     async takeOver({ epoch, ...options }) {
       const owner = lastOwner(database);
       if (owner?.epoch === epoch && lock.isTaken()) {
-        const pid = isPresent(owner) ? owner.pid : await namelessHolder(epoch);
+        const pid = await silentHolder(owner);
         if (pid !== null && pid !== process.pid) process.kill(pid, 'SIGKILL');
       }
       return await journal.acquire({ waitMs: TAKE_OVER_WAIT_MS, ...options });
@@ -127,6 +134,7 @@ export function openJournal(stateDir: string, { clock, faults }: JournalOptions)
     },
     auditTrail: () => auditTrail(database),
     close() {
+      owned?.release();
       lock.close();
       database.close();
     },

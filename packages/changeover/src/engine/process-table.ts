@@ -82,7 +82,9 @@ export function lockHolderOf(path: string): number | null {
 function procListener(port: number): Listener {
   const sockets = new Set(listeningSockets(port));
   if (sockets.size === 0) return { isListening: false, pid: null };
-  return { isListening: true, pid: eldest(procPids().filter((pid) => hasSocket(pid, sockets))) };
+  const pid = eldest(procPids().filter((each) => hasSocket(each, sockets)));
+  // It may have been closed while we searched.
+  return { isListening: pid !== null || listeningSockets(port).length > 0, pid };
 }
 
 /** Inode numbers of the sockets that listen on `port`. */
@@ -134,8 +136,11 @@ function procEntry(pid: number): ProcessEntry | null {
   // The second field is the program's name in parentheses and may itself hold spaces and parentheses.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [state, parent, group] = fields;
+  const threads = Number(fields[17]);
   const startTime = fields[19];
-  if (state === undefined || startTime === undefined || state === 'Z' || state === 'X') return null;
+  if (state === undefined || startTime === undefined || state === 'X') return null;
+  // The first thread is a zombie as soon as it ends; until the last one has ended, files and sockets stay open.
+  if (state === 'Z' && threads <= 1) return null;
   return { pid, startTime, parent: Number(parent), group: Number(group), isStopped: state === 'T' };
 }
 

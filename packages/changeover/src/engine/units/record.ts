@@ -93,6 +93,12 @@ export function removeRecord(files: UnitFiles): void {
  */
 export const LAUNCH = 'ln -s "$$" "$1" || exit 97; exec /bin/sh -c "$2"';
 
+/** One plain command takes the shell's place, so that the pid we know is its own; a list, a pipe or an assignment needs the shell. */
+export function replacingShell(run: string): string {
+  const isPlain = /^[^;&|<>()`\n]+$/.test(run) && !/^\s*(\w+=|exec\s)/.test(run);
+  return isPlain ? `exec ${run}` : run;
+}
+
 /**
  * What became of a start whose process was killed before it knew the pid: the pid, or null when nothing runs. After null
  * nothing will: the claim is ours, and a shell on its way to it gives up.

@@ -9,7 +9,7 @@ import { describeProcess, listenerOf, startTimeOf } from '../process-table.ts';
 import { ask } from './ask.ts';
 import type { Answer } from './ask.ts';
 import { membersOf } from './members.ts';
-import { LAUNCH, TOKEN_VARIABLE, removeRecord, writeRecord } from './record.ts';
+import { LAUNCH, TOKEN_VARIABLE, removeRecord, replacingShell, writeRecord } from './record.ts';
 import type { UnitFiles } from './record.ts';
 
 /** Of a unit, what starting and watching it needs. */
@@ -60,7 +60,7 @@ export async function launch(ctx: Context, unit: StartableUnit, { cwd, env, pass
   try {
     const logStart = statSync(files.log).size;
     // A file, not a pipe: the unit outlives us, and a pipe without a reader would kill it at its next line.
-    const child = spawn('/bin/sh', ['-c', LAUNCH, 'changeover-unit', files.claim(token), unit.run], {
+    const child = spawn('/bin/sh', ['-c', LAUNCH, 'changeover-unit', files.claim(token), replacingShell(unit.run)], {
       cwd,
       env: { ...env, [TOKEN_VARIABLE]: token },
       detached: true,
