@@ -331,10 +331,12 @@ describe('an interrupted run', () => {
   test('records a step that ended all the same, and starts no other', async () => {
     owner.createRun(PLAN);
     const controller = new AbortController();
-    const deaf = step('one', { do: () => {
+    const deaf = step('one', {
+      do: () => {
         controller.abort();
         return Promise.resolve();
-      } });
+      },
+    });
     await expect(execute([deaf, step('two')], { signal: controller.signal })).rejects.toMatchObject({
       code: 'CHG_ENGINE_INTERRUPTED',
     });
