@@ -1,0 +1,40 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { HttpError } from '../http.ts';
+import type { System } from '../system.ts';
+
+/** Health for whoever watches this process, control for whoever moves the system. */
+export function controlRoutes(app: FastifyInstance, { activity, storage }: System): void {
+  app.get('/health/live', () => ({ status: 'live' }));
+
+  app.get('/health/ready', async (_request, reply) => {
+    try {
+      await storage.ping();
+    } catch (error) {
+      return reply.code(503).send({ status: 'error', message: error instanceof Error ? error.message : String(error) });
+    }
+    return { status: 'ready', passive: !activity.isActive, store: storage.kind };
+  });
+
+  app.get('/health/idle', () => ({ idle: activity.isIdle }));
+
+  app.post('/control/activate', (request) => {
+    requireLocal(request);
+    activity.activate();
+    return { status: 'active' };
+  });
+
+  app.post('/control/passivate', async (request) => {
+    requireLocal(request);
+    await activity.passivate();
+    return { status: 'passive', idle: activity.isIdle };
+  });
+}
+
+/** Only this machine, and nobody behind a proxy on it. */
+function requireLocal(request: FastifyRequest): void {
+  const address = request.socket.remoteAddress ?? '';
+  const isForwarded = ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via'].some((name) => name in request.headers);
+  if (isForwarded || !(address === '::1' || /^(?:::ffff:)?127\./.test(address))) {
+    throw new HttpError(403, 'Control is for this machine only');
+  }
+}

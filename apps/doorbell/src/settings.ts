@@ -1,0 +1,243 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { parseEnv } from 'node:util';
+import { z } from 'zod';
+
+const flag = z.boolean();
+const count = z.int().min(0);
+const share = z.number().min(0).max(1);
+const percent = z.number().min(0).max(100);
+/** BCM number of a pin. */
+const pin = z.int().min(1).max(40);
+const seconds = z.number().min(0);
+const timeout = z.number().min(1);
+const size = z.tuple([z.int().min(1), z.int().min(1)]);
+
+/** A section whose missing keys, and whose absence, mean the defaults; a key that does not exist is an error. */
+function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
+  return z.strictObject(shape).prefault({} as z.input<z.ZodObject<Shape, z.core.$strict>>);
+}
+
+const alert = (priority: 'info' | 'warning' | 'critical', enabled = true) =>
+  section({ enabled: flag.default(enabled), priority: z.enum(['info', 'warning', 'critical']).default(priority) });
+
+/**
+ * `config/pipeline.json`: every option of the new architecture. Durations are seconds, tolerances are distances of encodings.
+ * The README says which keys this form of the system acts on.
+ */
+export const PipelineConfig = section({
+  frame_capture: section({
+    enabled: flag.default(true),
+    fps: z.number().min(1).max(60).default(10),
+    /** Width and height in pixels. */
+    resolution: size.default([640, 480]),
+    rotation: z.union([z.literal(0), z.literal(90), z.literal(180), z.literal(270)]).default(0),
+    brightness: percent.default(50),
+    contrast: percent.default(50),
+    ring_buffer_size: z.int().min(1).max(1000).default(30),
+    /** JPEG quality. */
+    quality: z.int().min(1).max(100).default(85),
+    format: z.literal('jpeg').default('jpeg'),
+    /** Attempts to get a picture after a press, and the pause between them. */
+    retry_attempts: z.int().min(1).default(3),
+    retry_delay: seconds.default(0.5),
+    capture_fps: z.number().min(1).max(60).default(30),
+    burst_count: count.default(5),
+    burst_interval: seconds.default(0.2),
+    use_threading: flag.default(true),
+    buffer_timeout: timeout.default(1),
+  }),
+  motion_detection: section({
+    enabled: flag.default(false),
+    sensitivity: share.default(0.1),
+    min_area: count.default(500),
+    max_area: count.default(50_000),
+    blur_kernel: count.default(21),
+    threshold: count.default(25),
+    motion_threshold: count.default(25),
+    bg_subtractor: z.string().default('MOG2'),
+    motion_history_size: count.default(10),
+    min_motion_duration: seconds.default(0.5),
+    max_static_duration: seconds.default(30),
+    frame_resize_factor: share.default(0.5),
+    skip: count.default(0),
+    queue_size: count.default(100),
+    timeout: timeout.default(10),
+  }),
+  face_detection: section({
+    worker_count: z.int().min(1).max(32).default(2),
+    detector_type: z.enum(['cpu', 'gpu', 'edgetpu', 'mock']).default('cpu'),
+    model: z.enum(['hog', 'cnn']).default('hog'),
+    confidence_threshold: share.default(0.5),
+    /** Width and height in pixels. */
+    min_face_size: size.default([30, 30]),
+    max_queue_size: count.default(100),
+    job_timeout: timeout.default(30),
+    timeout: timeout.default(10),
+    doorbell_priority: count.default(1),
+    continuous_priority: count.default(2),
+  }),
+  face_recognition: section({
+    enabled: flag.default(true),
+    worker_count: z.int().min(1).max(32).default(2),
+    encoding_model: z.enum(['small', 'large']).default('small'),
+    /** Largest distance at which somebody is known, and at which somebody is unwanted. */
+    tolerance: share.default(0.6),
+    blacklist_tolerance: share.default(0.5),
+    min_confidence: share.default(0.4),
+    known_faces_path: z.string().default('data/known_faces'),
+    blacklist_faces_path: z.string().default('data/blacklist_faces'),
+    cropped_faces_path: z.string().default('data/cropped_faces'),
+    max_queue_size: count.default(50),
+    timeout: timeout.default(15),
+    similarity_metric: z.literal('euclidean').default('euclidean'),
+    backup_interval_hours: count.default(24),
+  }),
+  event_processing: section({
+    max_queue_size: count.default(1000),
+    enable_telegram: flag.default(true),
+    enable_web_events: flag.default(true),
+    enable_database: flag.default(true),
+    /** Null keeps events for ever. */
+    event_retention_days: count.nullable().default(null),
+    cleanup_interval_hours: count.default(24),
+    worker_threads: z.int().min(1).max(32).default(4),
+    max_concurrent_enrichments: count.default(10),
+  }),
+  storage: section({
+    /** SQLite file, unless DATABASE_URL names a Postgres. */
+    database_path: z.string().default('data/pipeline.db'),
+    capture_path: z.string().default('data/captures'),
+    log_path: z.string().default('data/logs'),
+    /** Pictures of visits are removed after that many days; null keeps them for ever. */
+    keep_images_days: count.nullable().default(null),
+    compress_images: flag.default(false),
+    backup_interval_hours: count.default(24),
+    log_level: z.enum(['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL']).default('INFO'),
+    /** A number with KB, MB or GB. */
+    log_rotation_size: z
+      .string()
+      .regex(/^\d+(?:\.\d+)?\s*(?:[KMG]?B)$/)
+      .default('10MB'),
+    log_backup_count: count.default(5),
+    log_retention_days: count.default(30),
+  }),
+  notifications: section({
+    telegram_enabled: flag.default(true),
+    telegram_timeout: timeout.default(30),
+    /** Attempts to deliver one message, and the pause between them. */
+    retry_attempts: z.int().min(1).default(3),
+    retry_delay: seconds.default(5),
+    include_images: flag.default(true),
+    /** Also with messages about people who are known. */
+    include_images_for_known: flag.default(false),
+    max_image_bytes: count.default(1_048_576),
+    /** Chats that get critical messages too. */
+    emergency_contacts: z.array(z.string()).default([]),
+    debounce_period: seconds.default(5),
+    aggregation_window: seconds.default(30),
+    alerts: section({
+      blacklist_detection: alert('critical'),
+      known_person_detection: alert('info'),
+      unknown_person_detection: alert('warning'),
+      no_face_detection: alert('info'),
+      system_alerts: alert('warning'),
+    }),
+    rate_limiting: section({
+      enabled: flag.default(false),
+      max_per_minute: count.default(10),
+      max_per_hour: count.default(100),
+      /** That many within ten seconds pass before the limits are asked. */
+      burst_allowance: count.default(3),
+      cooldown_period: seconds.default(60),
+    }),
+    priority_bypass_rate_limit: flag.default(true),
+  }),
+  hardware: section({
+    doorbell_pin: pin.default(18),
+    led_pins: section({ red: pin.default(16), yellow: pin.default(20), green: pin.default(21) }),
+    /** The one place for it, in seconds: a press this soon after the last one is dropped. */
+    button_debounce_time: seconds.default(5),
+    camera_type: z.enum(['auto', 'picamera', 'opencv', 'mock']).default('auto'),
+    camera_index: count.default(0),
+    camera_max_index: count.default(5),
+    camera_warmup: seconds.default(2),
+    gpio_polling_rate: seconds.default(0.1),
+  }),
+  wanted_list: section({
+    /** The public list of wanted people, read once a day into the blacklist. */
+    enabled: flag.default(false),
+    api_url: z.url().default('https://api.fbi.gov/wanted/v1/list'),
+    max_entries: count.default(50),
+  }),
+  web_interface: section({
+    host: z.string().default('127.0.0.1'),
+    port: z.int().min(0).max(65_535).default(5000),
+  }),
+  monitoring: section({
+    health_check_interval: timeout.default(30),
+    metrics_collection_interval: timeout.default(60),
+    cpu_threshold: percent.default(80),
+    memory_threshold: percent.default(85),
+    queue_backlog_threshold: count.default(100),
+    error_threshold_per_minute: count.default(10),
+  }),
+});
+
+export type Settings = z.output<typeof PipelineConfig>;
+
+/** What does not belong into a file that everybody may read. */
+export interface Secrets {
+  readonly telegramBotToken: string | null;
+  readonly telegramChatId: string | null;
+  /** A Postgres; null means SQLite. */
+  readonly databaseUrl: string | null;
+}
+
+export interface Configuration {
+  readonly settings: Settings;
+  readonly secrets: Secrets;
+}
+
+/**
+ * Reads `config/pipeline.json` and `config/secrets.env` of a root; a missing file means defaults. `PORT` and the secrets may also
+ * come from the environment, which wins.
+ *
+ * @throws Error that names the file and every key that is wrong.
+ */
+export async function readConfiguration(root: string, environment = process.env): Promise<Configuration> {
+  const file = path.join(root, 'config/pipeline.json');
+  const parsed = PipelineConfig.safeParse(json((await readOptional(file)) ?? '{}', file));
+  if (!parsed.success) throw new Error(`${file} is not valid:\n${z.prettifyError(parsed.error)}`);
+  const settings = parsed.data;
+  if (environment['PORT'] !== undefined) {
+    settings.web_interface.port = PipelineConfig.unwrap().shape.web_interface.parse({
+      port: Number(environment['PORT']),
+    }).port;
+  }
+  const stored = parseEnv((await readOptional(path.join(root, 'config/secrets.env'))) ?? '');
+  const secret = (key: string) => environment[key] ?? stored[key] ?? null;
+  return {
+    settings,
+    secrets: {
+      telegramBotToken: secret('TELEGRAM_BOT_TOKEN'),
+      telegramChatId: secret('TELEGRAM_CHAT_ID'),
+      databaseUrl: secret('DATABASE_URL'),
+    },
+  };
+}
+
+function json(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Error(`${file} is not JSON`, { cause });
+  }
+}
+
+async function readOptional(file: string): Promise<string | null> {
+  return readFile(file, 'utf8').catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  });
+}

@@ -1,0 +1,165 @@
+import pg from 'pg';
+import { schemaFor, TABLES } from '../schema.ts';
+import {
+  type EncodingRow,
+  ENCODINGS_SQL,
+  encodingWrites,
+  eventWrites,
+  type NewEvent,
+  type NewNotification,
+  type NewPerson,
+  type NewRecognition,
+  NOTIFICATIONS_SQL,
+  type NotificationMetadata,
+  type NotificationRow,
+  type NotificationStatus,
+  notificationWrite,
+  PROBE,
+  type Storage,
+  storedEncoding,
+  type StoredEncoding,
+  type StoredEvent,
+  storedNotification,
+  StoreRefused,
+  type Write,
+} from './storage.ts';
+
+/** How long a statement waits for a lock that another process holds. */
+const LOCK_TIMEOUT_MS = 5000;
+const CONNECT_TIMEOUT_MS = 5000;
+/** `raise_exception`: what a trigger or function throws with RAISE. */
+const RAISED = 'P0001';
+/** Serialises schema changes of several starting processes. */
+const MIGRATION_LOCK = 3_512_041_727;
+
+/** Rows in one Postgres database. */
+export class PostgresStorage implements Storage {
+  readonly kind = 'postgres';
+  readonly #pool: pg.Pool;
+
+  constructor(url: string) {
+    this.#pool = new pg.Pool({
+      connectionString: url,
+      max: 4,
+      application_name: 'doorbell',
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      options: `-c lock_timeout=${LOCK_TIMEOUT_MS}`,
+    });
+    // An idle connection that breaks is replaced by the next use, which is also the one to fail if none can be made.
+    this.#pool.on('error', () => undefined);
+  }
+
+  async migrate(): Promise<void> {
+    if (await this.#isComplete()) return;
+    await this.#transaction(async (client) => {
+      await client.query('SELECT pg_advisory_xact_lock($1)', [MIGRATION_LOCK]);
+      for (const statement of schemaFor('postgres')) await client.query(statement);
+    });
+  }
+
+  async ping(): Promise<void> {
+    if (!(await this.#isComplete())) throw new Error('tables are missing: run src/migrate.ts');
+  }
+
+  async assertWritable(): Promise<void> {
+    await this.#transaction((client) => write(client, [PROBE]), 'ROLLBACK');
+  }
+
+  async encodings(): Promise<StoredEncoding[]> {
+    return (await this.#pool.query<EncodingRow>(ENCODINGS_SQL)).rows.map(storedEncoding);
+  }
+
+  async addEncoding(person: NewPerson, encoding: readonly number[], at: number): Promise<void> {
+    await this.#transaction((client) => write(client, encodingWrites(person, encoding, at)));
+  }
+
+  async removePerson(personId: string): Promise<boolean> {
+    return this.#transaction(async (client) => {
+      await write(client, [['DELETE FROM face_encodings WHERE person_id = ?', [personId]]]);
+      return (await write(client, [['DELETE FROM persons WHERE person_id = ?', [personId]]])) > 0;
+    });
+  }
+
+  async addEvent(
+    event: NewEvent,
+    recognition: NewRecognition | null,
+    notifications: readonly NewNotification[],
+  ): Promise<void> {
+    const [first, rest] = eventWrites(event, recognition, notifications);
+    await this.#transaction(async (client) => {
+      if ((await write(client, [first])) > 0) await write(client, rest);
+    });
+  }
+
+  async recentEvents(types: readonly string[], limit: number): Promise<StoredEvent[]> {
+    const { rows } = await this.#pool.query<StoredEvent>(
+      'SELECT event_type AS type, timestamp, event_data AS data FROM events WHERE event_type = ANY ($1) ORDER BY id DESC LIMIT $2',
+      [types, limit],
+    );
+    return rows.reverse();
+  }
+
+  async addNotification(notification: NewNotification): Promise<void> {
+    await this.#transaction((client) => write(client, [notificationWrite(notification)]));
+  }
+
+  async notifications(status: NotificationStatus, limit: number): Promise<NewNotification[]> {
+    const { rows } = await this.#pool.query<NotificationRow>(
+      `${NOTIFICATIONS_SQL} WHERE status = $1 ORDER BY id LIMIT $2`,
+      [status, limit],
+    );
+    return rows.map(storedNotification);
+  }
+
+  async updateNotification(alertId: string, status: NotificationStatus, metadata: NotificationMetadata): Promise<void> {
+    const sql = 'UPDATE notifications SET status = ?, metadata = ? WHERE alert_id = ?';
+    await this.#transaction((client) => write(client, [[sql, [status, JSON.stringify(metadata), alertId]]]));
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.end();
+  }
+
+  async #isComplete(): Promise<boolean> {
+    const { rows } = await this.#pool.query<{ found: number }>(
+      'SELECT count(to_regclass(name))::int AS found FROM unnest($1::text[]) AS name',
+      [TABLES],
+    );
+    return rows[0]?.found === TABLES.length;
+  }
+
+  async #transaction<T>(
+    body: (client: pg.PoolClient) => Promise<T>,
+    end: 'COMMIT' | 'ROLLBACK' = 'COMMIT',
+  ): Promise<T> {
+    const client = await this.#pool.connect();
+    let broken = false;
+    try {
+      await client.query('BEGIN');
+      const result = await body(client);
+      await client.query(end);
+      return result;
+    } catch (error) {
+      await client.query('ROLLBACK').catch(() => {
+        broken = true;
+      });
+      throw (error as { code?: string }).code === RAISED ? new StoreRefused(error) : error;
+    } finally {
+      client.release(broken);
+    }
+  }
+}
+
+/** Number of rows that were changed. */
+async function write(client: pg.PoolClient, writes: readonly Write[]): Promise<number> {
+  let changed = 0;
+  for (const [sql, values] of writes) {
+    let parameter = 0;
+    const result = await client.query(
+      sql.replaceAll('?', () => `$${++parameter}`),
+      [...values],
+    );
+    changed += result.rowCount ?? 0;
+  }
+  return changed;
+}

@@ -1,0 +1,21 @@
+import type { Faces } from '../shared/faces.ts';
+import type { Activity } from './activity.ts';
+import type { Camera } from './camera.ts';
+import type { Folders } from './files.ts';
+import type { Lamp } from './lamp.ts';
+import type { Notifications } from './notifications/notifications.ts';
+import type { Press } from './press.ts';
+import type { Configuration } from './settings.ts';
+import type { Storage } from './storage/storage.ts';
+
+/** The parts of a running system, made in `main.ts`. */
+export interface System extends Configuration {
+  readonly places: Folders;
+  readonly activity: Activity;
+  readonly storage: Storage;
+  readonly faces: Faces;
+  readonly camera: Camera;
+  readonly lamp: Lamp;
+  readonly notifications: Notifications;
+  readonly press: Press;
+}
