@@ -323,6 +323,11 @@ export const CATALOGUE = {
     exit: 2,
     hint: 'Correct the path in the plan, or let `next.setup` make the store before the data stage.',
   },
+  CHG_DATA_STORE_UNREACHABLE: {
+    message: '{store}: no connection: {reason}',
+    exit: 1,
+    hint: 'See that the database runs and that the address in the plan is right, then run the same command again.',
+  },
   CHG_DATA_STORE_BUSY: {
     message: '{store}: still locked by another process after {waitedMs} ms',
     exit: 1,

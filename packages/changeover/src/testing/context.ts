@@ -1,32 +1,37 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Context, Faults } from '../plan/context.ts';
-import { NO_FAULTS } from '../plan/context.ts';
+import { CRASH_POINTS } from '../plan/crash-points.ts';
 
-export interface TestContextOptions {
-  readonly epoch?: number;
-  readonly runId?: string;
-  readonly signal?: AbortSignal;
-  readonly faults?: Faults;
-}
-
-/** A context with real clocks, for code that is given one. The state folder is `<root>/.changeover`; `report` drops everything. */
-export function testContext(root: string, options: TestContextOptions = {}): Context {
+/** A context for tests: root and state folder side by side in `folder`, epoch 1, nothing reported. */
+export function testContext(folder: string, overrides: Partial<Context> = {}): Context {
   return {
-    root,
-    stateDir: path.join(root, '.changeover'),
-    runId: options.runId ?? 'run-1',
-    epoch: options.epoch ?? 1,
-    signal: options.signal ?? new AbortController().signal,
-    faults: options.faults ?? NO_FAULTS,
+    root: path.join(folder, 'root'),
+    stateDir: path.join(folder, 'state'),
+    runId: 'run-1',
+    epoch: 1,
+    signal: new AbortController().signal,
+    faults: { at: () => undefined },
     clock: {
       wallMs: () => Date.now(),
-      monotonicMs: () => Number(process.hrtime.bigint() / 1000n) / 1000,
-      bootId: () => 'test-boot',
-      sleep: async (ms, signal) => {
-        await sleep(ms, undefined, signal === undefined ? {} : { signal });
-      },
+      monotonicMs: () => Number(process.hrtime.bigint() / 1_000_000n),
+      bootId: () => 'boot',
+      sleep: (ms, signal) => sleep(ms, undefined, { signal }),
     },
     report: { progress: () => undefined, warn: () => undefined, log: () => undefined },
+    ...overrides,
+  };
+}
+
+/** Kills this very process with SIGKILL when it passes `point` for the `pass`th time (from 1). For children that tests start. */
+export function killAt(point: string, pass = 1): Faults {
+  if (!CRASH_POINTS.some((known) => known === point)) throw new Error(`no crash point ${point}`);
+  let passes = 0;
+  return {
+    at(reached) {
+      if (reached !== point || ++passes !== pass) return;
+      process.kill(process.pid, 'SIGKILL');
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Infinity);
+    },
   };
 }

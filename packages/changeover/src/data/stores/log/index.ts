@@ -1,0 +1,1 @@
+export { log, type LogOptions, type LogStore } from './log.ts';
