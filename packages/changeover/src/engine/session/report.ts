@@ -99,6 +99,9 @@ export async function statusOf(ctx: Context, parts: Parts): Promise<Status> {
 
 /** A side may write when its stores do not refuse and, where only its absence is a fence, when one of its units runs. */
 async function writableSides(ctx: Context, parts: Parts, authority: Authority): Promise<Side[]> {
+  const run = parts.journal.currentRun();
+  // Before a run has fenced the new stores nobody uses them; they may not even exist.
+  if (run === null || !['running', 'ready', 'live', 'paused'].includes(run.status)) return [authority.side];
   const sides: Side[] = [];
   for (const side of ['legacy', 'next'] as const) {
     if (parts.data.fencedBy(side) === 'unit') {

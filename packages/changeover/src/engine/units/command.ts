@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { cp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
@@ -46,6 +47,8 @@ export interface CommandOptions {
    * a free port. It is started passive; without a `url` it answers at its own one with that port.
    */
   readonly rehearse?: {
+    /** The unit's folder, relative to the plan, that is copied to `{folder}` before. Default: nothing is copied. */
+    readonly copy?: string;
     readonly run?: string;
     readonly url?: string;
     readonly env?: Readonly<Record<string, string>>;
@@ -187,6 +190,10 @@ export function command(run: string, options: CommandOptions = {}): Unit {
       const copy = await rehearsalOf(run, options, name, folder);
       if (copy === null) return null;
       await copy.stop(ctx);
+      if (options.rehearse?.copy !== undefined) {
+        await rm(folder, { recursive: true, force: true });
+        await cp(resolve(ctx.root, options.rehearse.copy), folder, { recursive: true, preserveTimestamps: true });
+      }
       const startedMs = ctx.clock.monotonicMs();
       try {
         await copy.start(ctx, { passive: true });
