@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { ChangeoverError } from '../errors.ts';
 import type { Faults } from '../plan/context.ts';
 import type { SnapshotSummary } from '../plan/ports.ts';
@@ -122,22 +121,16 @@ export async function readManifest(folder: string, id: string): Promise<Manifest
 }
 
 async function* manifestLines(folder: string): AsyncGenerator<string> {
-  const input = createReadStream(join(folder, MANIFEST));
-  const lines = createInterface({ input, crlfDelay: Infinity });
+  let file: FileHandle;
   try {
-    // readline does not forward errors of its input
-    await new Promise<void>((opened, failed) =>
-      input
-        .once('open', () => {
-          opened();
-        })
-        .once('error', failed),
-    );
-    yield* lines;
+    file = await open(join(folder, MANIFEST), 'r');
   } catch (error) {
-    if (!isMissing(error)) throw error;
+    if (isMissing(error)) return;
+    throw error;
+  }
+  try {
+    yield* file.readLines();
   } finally {
-    lines.close();
-    input.destroy();
+    await file.close();
   }
 }

@@ -120,7 +120,9 @@ export class ObjectFolder {
   async *read(object: Omit<StoredObject, 'stored'>, id: string): AsyncGenerator<Buffer> {
     const hash = createHash('sha256');
     let bytes = 0;
-    const file = createReadStream(join(this.#folder, 'objects', object.object), { highWaterMark: READ_BYTES });
+    const file = createReadStream(join(this.#folder, 'objects', object.object), {
+      highWaterMark: Math.max(1, Math.min(READ_BYTES, object.size)),
+    });
     const expand =
       this.#compress === 'gzip' ? createGunzip() : this.#compress === 'zstd' ? createZstdDecompress() : null;
     // a failure of the file destroys the expander with it, and so ends the iteration below
