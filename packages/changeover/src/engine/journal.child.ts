@@ -105,7 +105,8 @@ const verbs: Readonly<Record<string, (owner: Owner) => Promise<void> | void>> = 
 
 function unitOf(port: number) {
   const server = new URL('units/unit.child.ts', import.meta.url).pathname;
-  return command(`${process.execPath} ${server} ${port}`, { name: 'server', url: `http://127.0.0.1:${port}` });
+  const run = `${process.execPath} ${server} ${port}`;
+  return command(run, { name: 'server', ...(settings.has('hidden') ? {} : { url: `http://127.0.0.1:${port}` }) });
 }
 
 try {

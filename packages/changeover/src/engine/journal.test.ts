@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { open, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -200,6 +200,31 @@ describe('records', () => {
   });
 });
 
+test('a journal of format 1, left in the middle of a hold, is gone on with', async () => {
+  journal.close();
+  await temp.remove();
+  temp = await tempFolder();
+  const raw = new DatabaseSync(path.join(temp.path, 'journal.db'));
+  raw.exec('PRAGMA journal_mode = WAL');
+  raw.exec(await readFile(new URL('journal-v1.sql', import.meta.url), 'utf8'));
+  raw.close();
+  journal = openJournal(temp.path, options);
+  expect(journal.authority()).toMatchObject({ state: 'HOLD', epoch: 2, version: 3, leaseUntilMs: 123456.5 });
+  expect(journal.ownerInfo()).toMatchObject({ command: 'changeover run', isHeld: false });
+  const run = journal.currentRun();
+  expect(run).toMatchObject({ plan: 'doorbell', hash: '9f2c', spec: { units: ['legacy'] }, undoing: null });
+  expect(journal.steps(run?.id ?? '')).toMatchObject([
+    { name: 'take the backup', status: 'done' },
+    { name: 'write settings', status: 'started', before: { 'config/pipeline.json': null } },
+  ]);
+  expect(journal.messages(run?.id ?? '')).toMatchObject([{ level: 'warning', text: 'no target for FBI_API_URL' }]);
+  expect(journal.get('settings.sourceHash')).toBe('abc');
+  expect(journal.auditTrail()).toMatchObject([{ actor: 'ann', answer: 'yes' }]);
+  const owner = await own();
+  expect(owner.epoch).toBe(3);
+  owner.completeStep(run?.id ?? '', 'write settings');
+});
+
 describe('a journal that cannot be used', () => {
   const file = () => path.join(temp.path, 'journal.db');
   const reopen = () => {
@@ -245,7 +270,6 @@ describe('a journal that cannot be used', () => {
     const raw = new DatabaseSync(file());
     const root = raw.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'steps'").get()?.rootpage;
     raw.close();
-    const { open } = await import('node:fs/promises');
     const handle = await open(file(), 'r+');
     await handle.write(Buffer.alloc(4096, 0xa5), 0, 4096, (Number(root) - 1) * 4096);
     await handle.close();

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -17,6 +17,7 @@ import { systemClock } from '../clock.ts';
 import { entryOf } from '../process-table.ts';
 import { command } from './command.ts';
 import type { CommandOptions } from './command.ts';
+import { LAUNCH, readRecord, unitFiles, writeRecord } from './record.ts';
 
 const SERVER = new URL('unit.child.ts', import.meta.url).pathname;
 const RUNNER = new URL('../journal.child.ts', import.meta.url).pathname;
@@ -218,7 +219,7 @@ describe('a start that fails says why', () => {
   });
 
   test('it is sick', async () => {
-    expect(await failure(serverUnit('sick', { startTimeoutMs: 300 }))).toMatch(
+    expect(await failure(serverUnit('sick', { startTimeoutMs: 2000 }))).toMatch(
       /is not healthy: .* answered 500: out of film for \d+ ms; its last lines:\n {2}\| listening/,
     );
   });
@@ -360,12 +361,15 @@ describe('a rehearsal', () => {
 });
 
 describe('a runner killed with SIGKILL', () => {
-  const runner = async (verb: string, point: string | null) => {
+  const runner = async (verb: string, point: string | null, ...args: string[]) => {
     const env = {
       STARTED_LOG: path.join(temp.path, 'started'),
       ...(point === null ? {} : { CHANGEOVER_FAULT: `${point}:kill` }),
     };
-    await using child = startChild(RUNNER, { args: [path.join(temp.path, 'state'), verb, `port=${port}`], env });
+    await using child = startChild(RUNNER, {
+      args: [path.join(temp.path, 'state'), verb, `port=${port}`, ...args],
+      env,
+    });
     return { ...(await child.exited), output: child.output() };
   };
 
@@ -381,6 +385,35 @@ describe('a runner killed with SIGKILL', () => {
       expect(all).toEqual([pid]);
     },
   );
+
+  test.each(['engine.unit.spawned', 'engine.unit.recorded'])(
+    'at %s leads to no second copy of a unit without a port either',
+    async (point) => {
+      expect(await runner('start', point, 'hidden=yes')).toMatchObject({ signal: 'SIGKILL' });
+      expect(await runner('start', null, 'hidden=yes')).toMatchObject({ code: 0 });
+      await expect.poll(() => existsSync(path.join(temp.path, 'started'))).toBe(true);
+      await expect
+        .poll(() =>
+          ask().then(
+            ({ pid }) => pid,
+            () => null,
+          ),
+        )
+        .toBe(started()[0]);
+      expect(started()).toHaveLength(1);
+      expect(await runner('stop', null, 'hidden=yes')).toMatchObject({ code: 0 });
+      expect(entryOf(started()[0] ?? 0)).toBeNull();
+    },
+  );
+
+  test('before its shell came to the claim runs nothing, however late the shell comes', async () => {
+    const files = unitFiles(path.join(temp.path, 'state'), 'server');
+    writeRecord(files, { token: 'late', pid: null, startTime: null, passive: false });
+    expect(await command('sleep 60', { name: 'server' }).status(context())).toMatchObject({ state: 'stopped' });
+    expect(readRecord(files)).toBeNull();
+    const late = spawnSync('/bin/sh', ['-c', LAUNCH, 'unit', files.claim('late'), 'echo ran'], { encoding: 'utf8' });
+    expect(late).toMatchObject({ status: 97, stdout: '' });
+  });
 
   test.each(['engine.unit.stopping', 'engine.unit.stopped'])(
     'at %s leaves a unit that the next one stops',
