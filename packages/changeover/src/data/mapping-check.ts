@@ -1,10 +1,10 @@
 import { ChangeoverError } from '../errors.ts';
-import type { TableShape } from '../plan/stores.ts';
+import type { Store, TableShape } from '../plan/stores.ts';
 import type { Finding } from '../plan/words.ts';
 import { columnPairs, tableMap, type MappedTable } from './mapping.ts';
 
 /** What a mapping would lose, forward or on the way back. */
-export function checkMapping(table: MappedTable): Finding[] {
+export function checkMapping(table: MappedTable, kinds: readonly [from: Kind, to: Kind]): Finding[] {
   const { sync, name, mapping } = table;
   const about = `data.${sync}: ${name}`;
   try {
@@ -13,7 +13,7 @@ export function checkMapping(table: MappedTable): Finding[] {
     if (!(error instanceof ChangeoverError)) throw error;
     return [{ level: 'error', about, message: error.message, remedy: error.hint }];
   }
-  const findings = mapping.row === undefined ? checkColumns(table, about) : [];
+  const findings = mapping.row === undefined ? checkColumns(table, kinds, about) : [];
   const reverse = mapping.reverse ?? 'rows';
   const hasGivenUp = (mapping.givesUp ?? []).length > 0;
   if (reverse === 'none' && !hasGivenUp)
@@ -34,7 +34,7 @@ export function checkMapping(table: MappedTable): Finding[] {
   return findings;
 }
 
-function checkColumns(table: MappedTable, about: string): Finding[] {
+function checkColumns(table: MappedTable, kinds: readonly [from: Kind, to: Kind], about: string): Finding[] {
   const { mapping, legacy, next, name } = table;
   const findings: Finding[] = [];
   const pairs = columnPairs(table);
@@ -68,7 +68,7 @@ function checkColumns(table: MappedTable, about: string): Finding[] {
         remedy: `givesUp: ['${column.name}']`,
       });
   for (const [target, source] of pairs) {
-    const loss = lossBetween(typeOf(legacy, source) ?? '', typeOf(next, target) ?? '');
+    const loss = lossBetween(kinds, typeOf(legacy, source) ?? '', typeOf(next, target) ?? '');
     if (loss !== null && !givesUp(target) && !givesUp(source))
       error(`${source} → ${target}: ${loss}`, `widen the type of ${target}, or name it in \`givesUp\``);
   }
@@ -79,23 +79,27 @@ function words(text: string): string[] {
   return text.split(/[^\p{L}\p{N}_]+/u);
 }
 
+type Kind = Store['kind'];
+
 /** What a value may lose on its way from one declared type to another, silently; refusals are loud and need no finding. */
-function lossBetween(from: string, to: string): string | null {
-  const [source, target] = [from.toLowerCase(), to.toLowerCase()];
-  const isDouble = /^(real|double|float)/.test(source) && !/^(float4)/.test(source);
-  const isExact = /^(numeric|decimal)/.test(source);
-  const isInteger = /^(big)?int|^int8|^serial|^bigserial/.test(source);
-  if (/^float4|^real$/.test(target) && isDouble && isPostgres(target, source))
-    return '8-byte reals become 4-byte reals';
-  if (/^(real|double|float)/.test(target) && isExact) return 'exact decimals become binary fractions';
-  if (/^(real|double|float)/.test(target) && isInteger) return 'integers above 2^53 become inexact';
-  if (/^timestamp without|^timestamp$/.test(target) && /^timestamp with time zone/.test(source))
-    return 'times lose their zone';
-  if (/^date$/.test(target) && /^timestamp/.test(source)) return 'times of day are cut off';
-  return null;
+function lossBetween(kinds: readonly [from: Kind, to: Kind], from: string, to: string): string | null {
+  const [source, target] = [widthOf(kinds[0], from), widthOf(kinds[1], to)];
+  if (source === 'double' && target === 'single') return '8-byte reals become 4-byte reals';
+  const isReal = target === 'double' || target === 'single';
+  if (isReal && /^(numeric|decimal)/i.test(from)) return 'exact decimals become binary fractions';
+  if (isReal && kinds[0] === 'postgres' && /^bigint/i.test(from)) return 'integers above 2^53 become inexact';
+  if (kinds[1] === 'sqlite' && affinityIsNumeric(to) && /^(numeric|decimal)/i.test(from))
+    return 'decimals of more than 15 digits become inexact';
+  if (/^timestamp.* without/i.test(to) && /^timestamp.* with time/i.test(from)) return 'times lose their zone';
+  return /^date$/i.test(to) && /^timestamp/i.test(from) ? 'times of day are cut off' : null;
 }
 
-/** `real` is 8 bytes in SQLite and 4 in Postgres; the store of a type shows in how it is written. */
-function isPostgres(target: string, source: string): boolean {
-  return target === 'real' && source !== target ? true : target === 'float4';
+/** `REAL` has 8 bytes in SQLite and 4 in Postgres. */
+function widthOf(kind: Kind, type: string): 'single' | 'double' | null {
+  if (/^float4|^real/i.test(type)) return kind === 'postgres' ? 'single' : 'double';
+  return /^double|^float/i.test(type) ? 'double' : null;
+}
+
+function affinityIsNumeric(type: string): boolean {
+  return /^(numeric|decimal)/i.test(type);
 }

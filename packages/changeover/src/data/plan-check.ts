@@ -31,7 +31,8 @@ export async function checkData(
     if (legacy === undefined || next === undefined) continue;
     for (const [table, mapping] of Object.entries(definition.tables)) {
       const shapes = await shapesOf(legacy, mapping.from ?? table, next, table);
-      if (shapes !== null) findings.push(...checkMapping({ sync: name, name: table, mapping, ...shapes }));
+      if (shapes !== null)
+        findings.push(...checkMapping({ sync: name, name: table, mapping, ...shapes }, [from.kind, to.kind]));
     }
   }
   return findings;

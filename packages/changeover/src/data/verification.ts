@@ -120,10 +120,9 @@ export class Verification {
     if (this.#live === null) return { certain: suspects, changing: 0 };
     const keyless = suspects.filter(({ sourceKey }) => sourceKey === null);
     let open = new Map(suspects.flatMap(({ sourceKey }) => (sourceKey === null ? [] : [[encodeKey(sourceKey), 0]])));
-    let differing: readonly Difference[] = suspects;
     for (let round = 0; open.size > 0 && round < MAX_ROUNDS; round++) {
       await this.#pause(ctx);
-      differing = await this.#compareKeys(ctx, map, [...open.keys()].map(decodeKey));
+      const differing = await this.#compareKeys(ctx, map, [...open.keys()].map(decodeKey));
       const pending = await this.#live.pending(map.source.name);
       const still = new Map<string, number>();
       for (const { sourceKey } of differing) {

@@ -110,7 +110,7 @@ export class OpenSqlite implements OpenStore {
         sync,
         table: String(table),
         seq: Number(seq),
-        lastKey: lastKey === null ? null : String(lastKey),
+        lastKey: typeof lastKey === 'string' ? lastKey : null,
         rows: Number(rows),
         hash: String(hash),
         complete: Number(complete) === 1,

@@ -1,0 +1,250 @@
+import type { Context } from '../../../plan/context.ts';
+import type { Key, LedgerEntry, OpenStore, Row, StoreLock, WriteBatch } from '../../../plan/stores.ts';
+import type { Finding, Footprint } from '../../../plan/words.ts';
+import { ChangeoverError } from '../../../errors.ts';
+import { PostgresCapture, partitionsOf } from './capture.ts';
+import { checkPostgres, footprintOfPostgres } from './check.ts';
+import { PostgresConnection } from './connection.ts';
+import { setSequences } from './sequences.ts';
+import type { Session } from './session.ts';
+import { columnOf, readShape, selection, writeValue, type PostgresShape } from './shape.ts';
+import { quoted } from './text.ts';
+import { FENCE_TRIGGER, fenceFunctionSql, fenceTriggerSql } from './triggers.ts';
+import { canonicalRows, readRow, readRows, writeBatch } from './write.ts';
+
+/** How long the lock of the cutover tries; the hold's deadline is shorter than many a transaction. */
+const LOCK_TIMEOUT_MS = 3_000;
+
+/** One Postgres database, opened. */
+export class OpenPostgres implements OpenStore {
+  readonly kind = 'postgres';
+  readonly capture: PostgresCapture;
+  readonly #connection: PostgresConnection;
+  readonly #shapes = new Map<string, PostgresShape>();
+
+  constructor(url: string, name: string, ctx: Context) {
+    this.#connection = new PostgresConnection(url, name, ctx);
+    this.capture = new PostgresCapture(this.#connection, (table) => this.shape(table));
+  }
+
+  async shape(table: string): Promise<PostgresShape> {
+    let shape = this.#shapes.get(table);
+    if (shape === undefined) {
+      shape = await readShape(this.#connection.main, this.#connection.store, table);
+      this.#shapes.set(table, shape);
+    }
+    return shape;
+  }
+
+  async chunk(table: string, after: Key | null, limit: number): Promise<Row[]> {
+    const shape = await this.#fresh(table, after);
+    const key = shape.key.map(quoted).join(', ');
+    const bounds = shape.key.map((column, index) => `$${index + 1}::${columnOf(shape, column).cast}`).join(', ');
+    const where = after === null ? '' : `WHERE (${key}) > (${bounds})`;
+    const rows = await this.#connection.main.query(
+      `SELECT ${selection(shape.columns)} FROM ${shape.qualified} ${where} ORDER BY ${key} LIMIT ${limit}`,
+      after === null ? [] : shape.key.map((_, index) => writeValue(after[index] ?? null)),
+    );
+    return rows.map((cells) => readRow(shape, cells));
+  }
+
+  async rows(table: string, keys: readonly Key[]): Promise<Row[]> {
+    return readRows(this.#connection.main, await this.shape(table), keys);
+  }
+
+  async count(table: string): Promise<number> {
+    const { qualified } = await this.shape(table);
+    const [row] = await this.#connection.main.query(`SELECT count(*) FROM ${qualified}`);
+    return Number(row?.[0]);
+  }
+
+  async canonical(table: string, rows: readonly Row[]): Promise<Row[]> {
+    return canonicalRows(this.#connection.writer, await this.shape(table), rows);
+  }
+
+  async prepare(): Promise<void> {
+    await this.#connection.prepare();
+  }
+
+  async installEpoch(epoch: number): Promise<void> {
+    await this.#connection.installEpoch(epoch);
+  }
+
+  async write(batch: WriteBatch): Promise<void> {
+    const shapes = new Map<string, PostgresShape>();
+    for (const { table } of batch.changes) shapes.set(table, await this.shape(table));
+    await writeBatch(this.#connection, shapes, batch);
+  }
+
+  async ledger(run: string, sync: string): Promise<LedgerEntry[]> {
+    if (!(await this.#connection.hasGate())) return [];
+    const rows = await this.#connection.main.query(
+      `SELECT tbl, seq, last_key, rows, hash, complete FROM ${await this.#connection.home()}.changeover_ledger
+       WHERE run = $1 AND sync = $2 ORDER BY tbl, seq`,
+      [run, sync],
+    );
+    return rows.map(([table, seq, lastKey, count, hash, complete]) => ({
+      run,
+      sync,
+      table: table ?? '',
+      seq: Number(seq),
+      lastKey: lastKey ?? null,
+      rows: Number(count),
+      hash: hash ?? '',
+      complete: complete === 't',
+    }));
+  }
+
+  async empty(tables: readonly string[], epoch: number): Promise<void> {
+    const { faults } = this.#connection.ctx;
+    const shapes: PostgresShape[] = [];
+    for (const table of tables) shapes.push(await this.shape(table));
+    await this.#connection.write(
+      epoch,
+      async (session) => {
+        for (const { qualified } of await childrenFirst(session, shapes))
+          await session.query(`DELETE FROM ${qualified}`);
+      },
+      () => {
+        faults.at('data.empty.before_commit');
+      },
+    );
+    faults.at('data.empty.done');
+  }
+
+  async sequences(tables: readonly string[]): Promise<void> {
+    const shapes: PostgresShape[] = [];
+    for (const table of tables) shapes.push(await this.shape(table));
+    await setSequences(this.#connection, shapes);
+  }
+
+  async lock(tables: readonly string[]): Promise<StoreLock> {
+    const connection = this.#connection;
+    const shapes: PostgresShape[] = [];
+    for (const table of tables) shapes.push(await this.shape(table));
+    await this.#createFenceFunction();
+    await connection.lock(shapes.map(({ qualified }) => qualified).sort(), LOCK_TIMEOUT_MS);
+    return {
+      fence: async () => {
+        if (!connection.isLocked)
+          throw new ChangeoverError('CHG_DATA_FENCED', { store: connection.store, table: tables.join(', ') });
+        await this.#createFence(connection.main, shapes);
+        connection.ctx.faults.at('data.fence.before_commit');
+        await connection.endLock('COMMIT');
+        connection.ctx.faults.at('data.fence.committed');
+      },
+      release: () => connection.endLock('ROLLBACK'),
+    };
+  }
+
+  async fence(tables: readonly string[]): Promise<void> {
+    const { ctx } = this.#connection;
+    const shapes: PostgresShape[] = [];
+    for (const table of [...tables].sort()) shapes.push(await this.shape(table));
+    await this.#createFenceFunction();
+    await this.#connection.change(
+      tables.join(', '),
+      (session) => this.#createFence(session, shapes),
+      () => {
+        ctx.faults.at('data.fence.before_commit');
+      },
+    );
+    ctx.faults.at('data.fence.committed');
+  }
+
+  /** Disabling needs a lock that lets readers go on; dropping the trigger would wait for every one of them. */
+  async unfence(): Promise<void> {
+    const fenced = await this.#fences(true);
+    if (fenced.length === 0) return;
+    const { ctx } = this.#connection;
+    await this.#connection.change(
+      fenced.join(', '),
+      async (session) => {
+        for (const table of fenced) await session.query(`ALTER TABLE ${table} DISABLE TRIGGER ${FENCE_TRIGGER}`);
+      },
+      () => {
+        ctx.faults.at('data.unfence.before_commit');
+      },
+    );
+    ctx.faults.at('data.unfence.committed');
+  }
+
+  async isFenced(): Promise<boolean> {
+    return (await this.#fences(true)).length > 0;
+  }
+
+  async check(tables: readonly string[], role: 'source' | 'target'): Promise<Finding[]> {
+    return checkPostgres(this.#connection, (table) => this.shape(table), tables, role);
+  }
+
+  async footprint(tables: readonly string[], role: 'source' | 'target'): Promise<Footprint[]> {
+    return footprintOfPostgres(this.#connection, (table) => this.shape(table), tables, role);
+  }
+
+  async uninstall(): Promise<void> {
+    if (!(await this.#connection.hasGate())) return;
+    for (const table of await this.#fences(false))
+      await this.#connection.change(table, (session) =>
+        session.query(`DROP TRIGGER IF EXISTS ${FENCE_TRIGGER} ON ${table}`),
+      );
+    await this.capture.remove();
+    const home = await this.#connection.home();
+    await this.#connection.change('changeover_gate', (session) =>
+      session.query(
+        `DROP FUNCTION IF EXISTS ${home}.changeover_fence(); DROP TABLE ${home}.changeover_ledger, ${home}.changeover_gate`,
+      ),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#connection.close();
+  }
+
+  async #createFenceFunction(): Promise<void> {
+    const home = await this.#connection.home();
+    await this.#connection.change('changeover_fence', (session) => session.query(fenceFunctionSql(home)));
+  }
+
+  async #createFence(session: Session, shapes: readonly PostgresShape[]): Promise<void> {
+    const home = await this.#connection.home();
+    for (const { qualified } of shapes)
+      for (const sql of fenceTriggerSql(home, [qualified, ...(await partitionsOf(session, qualified))]))
+        await session.query(sql);
+  }
+
+  /** Tables with our refusing trigger, quoted. */
+  async #fences(onlyEnabled: boolean): Promise<string[]> {
+    const rows = await this.#connection.main.query(
+      `SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+       FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+       WHERE t.tgname = '${FENCE_TRIGGER}' ${onlyEnabled ? "AND t.tgenabled <> 'D'" : ''} ORDER BY 1`,
+    );
+    return rows.map(([name]) => name ?? '');
+  }
+
+  /** A copy or a scan begins with the table as it is now; a chunk in the middle goes on with the columns it began with. */
+  async #fresh(table: string, after: Key | null): Promise<PostgresShape> {
+    if (after === null) this.#shapes.delete(table);
+    return this.shape(table);
+  }
+}
+
+/** A table before those that its foreign keys point to. */
+async function childrenFirst(session: Session, shapes: readonly PostgresShape[]): Promise<PostgresShape[]> {
+  const edges = await session.query(
+    "SELECT conrelid::text, confrelid::text FROM pg_constraint WHERE contype = 'f' AND conrelid <> confrelid",
+  );
+  const ordered: PostgresShape[] = [];
+  const visited = new Set<string>();
+  const visit = (shape: PostgresShape) => {
+    if (visited.has(shape.oid)) return;
+    visited.add(shape.oid);
+    for (const [child, parent] of edges) {
+      const found = parent === shape.oid ? shapes.find(({ oid }) => oid === child) : undefined;
+      if (found !== undefined) visit(found);
+    }
+    ordered.push(shape);
+  };
+  shapes.forEach(visit);
+  return ordered;
+}

@@ -1,0 +1,278 @@
+import { ChangeoverError } from '../../../errors.ts';
+import type { Key, LedgerEntry, Row, WriteBatch } from '../../../plan/stores.ts';
+import { UniqueConflict } from '../../conflict.ts';
+import { encodeKey, keyOf } from '../../values.ts';
+import type { PostgresConnection } from './connection.ts';
+import { sqlState, type Cell, type Session } from './session.ts';
+import { columnOf, readKey, readValue, selection, writeValue, type PostgresShape } from './shape.ts';
+import { quoted } from './text.ts';
+
+const UNIQUE_VIOLATION = '23505';
+/** Classes of SQLSTATE that say that a row's values are refused: data exceptions and integrity constraints. */
+const REFUSED_CLASSES = ['22', '23'];
+
+type Shapes = ReadonlyMap<string, PostgresShape>;
+
+/** Rows that hold a unique value of the batch and are in it themselves: taken out first, then written again with all their values. */
+type Displaced = ReadonlyMap<PostgresShape, readonly Key[]>;
+
+/** Writes a batch in one transaction. Throws `UniqueConflict` where rows outside the batch hold its unique values. */
+export async function writeBatch(connection: PostgresConnection, shapes: Shapes, batch: WriteBatch): Promise<void> {
+  const { faults } = connection.ctx;
+  const home = await connection.home();
+  const write = (displaced: Displaced) =>
+    connection.write(
+      batch.epoch,
+      async (session) => {
+        if (batch.ledger !== undefined && (await isInLedger(session, home, batch.ledger))) return;
+        await applyBatch(session, shapes, batch, displaced);
+        if (batch.ledger !== undefined) await addToLedger(session, home, batch.ledger);
+      },
+      () => {
+        faults.at('data.write.before_commit');
+      },
+    );
+  try {
+    await write(new Map());
+  } catch (cause) {
+    if (sqlState(cause) !== UNIQUE_VIOLATION) throw await named(connection, shapes, batch, cause);
+    const displaced = await findDisplaced(connection.writer, shapes, batch, cause);
+    if (displaced.size === 0) throw await named(connection, shapes, batch, cause);
+    try {
+      await write(displaced);
+    } catch (second) {
+      throw await named(connection, shapes, batch, second);
+    }
+  }
+  faults.at('data.write.committed');
+}
+
+async function applyBatch(session: Session, shapes: Shapes, batch: WriteBatch, displaced: Displaced): Promise<void> {
+  const kept = new Map<string, Row>();
+  for (const [shape, keys] of displaced) {
+    for (const row of await readRows(session, shape, keys))
+      kept.set(`${shape.name} ${encodeKey(keyOf(row, shape.key))}`, row);
+    await deleteRows(session, shape, keys);
+  }
+  for (const { table, deletes } of batch.changes.toReversed())
+    await deleteRows(session, shapeOf(shapes, table), deletes);
+  for (const { table, upserts } of batch.changes) {
+    const shape = shapeOf(shapes, table);
+    const whole =
+      kept.size === 0
+        ? upserts
+        : upserts.map((row) => ({ ...kept.get(`${table} ${encodeKey(keyOf(row, shape.key))}`), ...row }));
+    await upsertRows(session, shape, whole);
+  }
+}
+
+export async function readRows(session: Session, shape: PostgresShape, keys: readonly Key[]): Promise<Row[]> {
+  if (keys.length === 0) return [];
+  const rows = await session.query(
+    `SELECT ${selection(shape.columns, 't.')} FROM ${shape.qualified} AS t JOIN ${given(shape.key)} ON ${matching(shape, shape.key)}`,
+    columnsOf(keys, shape.key.length),
+  );
+  return rows.map((cells) => readRow(shape, cells));
+}
+
+export function readRow(shape: PostgresShape, cells: readonly Cell[]): Row {
+  const row: Record<string, Row[string]> = {};
+  shape.columns.forEach(({ name, kind }, index) => {
+    row[name] = readValue(kind, cells[index] ?? null);
+  });
+  return row;
+}
+
+async function deleteRows(session: Session, shape: PostgresShape, keys: readonly Key[]): Promise<void> {
+  if (keys.length === 0) return;
+  await session.query(
+    `DELETE FROM ${shape.qualified} AS t USING ${given(shape.key)} WHERE ${matching(shape, shape.key)}`,
+    columnsOf(keys, shape.key.length),
+  );
+}
+
+/** Rows with the same columns go in one statement. The conflict target is the key alone. */
+async function upsertRows(session: Session, shape: PostgresShape, rows: readonly Row[]): Promise<void> {
+  const groups = new Map<string, Row[]>();
+  for (const row of rows) {
+    const id = JSON.stringify(Object.keys(row));
+    const group = groups.get(id);
+    if (group === undefined) groups.set(id, [row]);
+    else group.push(row);
+  }
+  for (const group of groups.values()) {
+    const columns = Object.keys(group[0] ?? {});
+    const updates = columns
+      .filter((column) => !shape.key.includes(column))
+      .map((column) => `${quoted(column)} = excluded.${quoted(column)}`);
+    const action = updates.length === 0 ? 'NOTHING' : `UPDATE SET ${updates.join(', ')}`;
+    const values = columns.map((column) => cast(shape, columns, column)).join(', ');
+    await session.query(
+      `INSERT INTO ${shape.qualified} (${columns.map(quoted).join(', ')}) OVERRIDING SYSTEM VALUE
+       SELECT ${values} FROM ${given(columns)} ON CONFLICT (${shape.key.map(quoted).join(', ')}) DO ${action}`,
+      columns.map((column) => group.map((row) => writeValue(row[column] ?? null))),
+    );
+  }
+}
+
+/** `rows` as they would come back, computed without writing. A length or precision of the column is left out: what it cuts off is a difference. */
+export async function canonicalRows(session: Session, shape: PostgresShape, rows: readonly Row[]): Promise<Row[]> {
+  if (rows.length === 0) return [];
+  const columns = shape.columns.map(({ name }) => name);
+  const values = columns.map((column) => cast(shape, columns, column));
+  try {
+    const answer = await session.query(
+      `SELECT ${values.join(', ')} FROM ${given(columns, true)} ORDER BY u.position`,
+      columns.map((column) => rows.map((row) => writeValue(row[column] ?? null))),
+    );
+    return answer.map((cells) => readRow(shape, cells));
+  } catch (error) {
+    // A value that the type refuses has no form to come back in; as it is, it differs from whatever is there.
+    if (!isRefusal(error)) throw error;
+    return [...rows];
+  }
+}
+
+/** One array parameter a column, as rows. */
+function given(columns: readonly string[], isOrdered = false): string {
+  const arrays = columns.map((_, index) => `$${index + 1}::pg_catalog.text[]`).join(', ');
+  const names = columns.map((column) => slot(columns, column));
+  return isOrdered
+    ? `unnest(${arrays}) WITH ORDINALITY AS u(${[...names, 'position'].join(', ')})`
+    : `unnest(${arrays}) AS u(${names.join(', ')})`;
+}
+
+function slot(columns: readonly string[], column: string): string {
+  return `c${columns.indexOf(column)}`;
+}
+
+function cast(shape: PostgresShape, columns: readonly string[], column: string): string {
+  return `u.${slot(columns, column)}::${columnOf(shape, column).cast}`;
+}
+
+function matching(shape: PostgresShape, columns: readonly string[]): string {
+  return columns.map((column) => `t.${quoted(column)} = ${cast(shape, columns, column)}`).join(' AND ');
+}
+
+function columnsOf(keys: readonly Key[], width: number): Cell[][] {
+  return Array.from({ length: width }, (_, index) => keys.map((key) => writeValue(key[index] ?? null)));
+}
+
+function shapeOf(shapes: Shapes, table: string): PostgresShape {
+  const shape = shapes.get(table);
+  if (shape === undefined) throw new TypeError(`the shape of ${table} was not read`);
+  return shape;
+}
+
+function isRefusal(error: unknown): boolean {
+  return REFUSED_CLASSES.includes((sqlState(error) ?? '').slice(0, 2));
+}
+
+async function findDisplaced(
+  session: Session,
+  shapes: Shapes,
+  batch: WriteBatch,
+  cause: unknown,
+): Promise<Map<PostgresShape, Key[]>> {
+  const displaced = new Map<PostgresShape, Key[]>();
+  for (const { table, deletes, upserts } of batch.changes) {
+    const shape = shapeOf(shapes, table);
+    const inBatch = new Set([...deletes, ...upserts.map((row) => keyOf(row, shape.key))].map(encodeKey));
+    const outside = new Map<string, Key>();
+    const inside = new Map<string, Key>();
+    for (const key of await holdersOf(session, shape, upserts))
+      (inBatch.has(encodeKey(key)) ? inside : outside).set(encodeKey(key), key);
+    if (outside.size > 0) throw new UniqueConflict(table, [...outside.values()], { cause });
+    if (inside.size > 0) displaced.set(shape, [...inside.values()]);
+  }
+  return displaced;
+}
+
+/** Keys of the rows that hold a unique value which the batch gives to a row with another key. */
+async function holdersOf(session: Session, shape: PostgresShape, rows: readonly Row[]): Promise<Key[]> {
+  const holders: Key[] = [];
+  for (const index of shape.unique) {
+    const carrying = rows.filter((row) => index.columns.every((column) => row[column] !== undefined));
+    if (index.hasExpression || index.columns.length === 0 || carrying.length === 0) continue;
+    const columns = [...new Set([...index.columns, ...shape.key])];
+    const isOther = shape.key.map((column) => `t.${quoted(column)} IS DISTINCT FROM ${cast(shape, columns, column)}`);
+    const found = await session.query(
+      `SELECT DISTINCT ${selection(
+        shape.key.map((column) => columnOf(shape, column)),
+        't.',
+      )}
+       FROM ${shape.qualified} AS t JOIN ${given(columns)}
+         ON ${index.columns.map((column) => `t.${quoted(column)} = ${cast(shape, columns, column)}`).join(' AND ')}
+       WHERE ${isOther.join(' OR ')}`,
+      columns.map((column) => carrying.map((row) => writeValue(row[column] ?? null))),
+    );
+    holders.push(...found.map((cells) => readKey(shape, cells)));
+  }
+  return holders;
+}
+
+/** The same error with the row that is refused: found by trying the rows one by one, in a transaction that is rolled back. */
+async function named(
+  connection: PostgresConnection,
+  shapes: Shapes,
+  batch: WriteBatch,
+  cause: unknown,
+): Promise<unknown> {
+  if (!isRefusal(cause)) return cause;
+  let refused: { table: string; key: Key; reason: string } | null = null;
+  const { writer } = connection;
+  await writer.alone(async () => {
+    await writer.query('BEGIN');
+    for (const { table, upserts } of batch.changes) {
+      const shape = shapeOf(shapes, table);
+      for (const row of upserts) {
+        await writer.query('SAVEPOINT one');
+        try {
+          await writer.query("SELECT set_config('changeover.epoch', $1, true)", [String(batch.epoch)]);
+          await upsertRows(writer, shape, [row]);
+        } catch (error) {
+          const reason = error instanceof Error ? error.message : String(error);
+          refused ??= { table, key: keyOf(row, shape.key), reason };
+        }
+        await writer.query(refused === null ? 'RELEASE one' : 'ROLLBACK TO one');
+        if (refused !== null) break;
+      }
+      if (refused !== null) break;
+    }
+    await writer.query('ROLLBACK');
+  });
+  const found = refused as { table: string; key: Key; reason: string } | null;
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new ChangeoverError(
+    'CHG_DATA_ROW_REFUSED',
+    {
+      store: connection.store,
+      table: found?.table ?? batch.changes.map(({ table }) => table).join(', '),
+      key: found === null ? 'unknown' : encodeKey(found.key),
+      reason: found?.reason ?? reason,
+    },
+    { cause },
+  );
+}
+
+async function isInLedger(session: Session, home: string, entry: LedgerEntry): Promise<boolean> {
+  const found = await session.query(
+    `SELECT FROM ${home}.changeover_ledger WHERE run = $1 AND sync = $2 AND tbl = $3 AND seq = $4`,
+    [entry.run, entry.sync, entry.table, String(entry.seq)],
+  );
+  return found.length > 0;
+}
+
+async function addToLedger(session: Session, home: string, entry: LedgerEntry): Promise<void> {
+  const { run, sync, table, seq, lastKey, rows, hash, complete } = entry;
+  await session.query(`INSERT INTO ${home}.changeover_ledger VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, [
+    run,
+    sync,
+    table,
+    String(seq),
+    lastKey,
+    String(rows),
+    hash,
+    String(complete),
+  ]);
+}
