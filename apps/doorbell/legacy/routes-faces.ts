@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isFileName, sanitiseName, slugOf, stampOf } from '../shared/names.ts';
 import type { Parts } from './doorbell.ts';
 import { pictures, writeDurably } from './files.ts';
-import { HttpError, jsonBody, send } from './routes.ts';
+import { HttpError, jsonBody, send } from './http.ts';
 
 const MAX_CANDIDATES = 100;
 

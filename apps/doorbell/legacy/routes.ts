@@ -1,43 +1,16 @@
 import path from 'node:path';
 import multipart from '@fastify/multipart';
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import type { PythonInput } from 'changeover/python';
+import fastify, { type FastifyInstance } from 'fastify';
 import { stampOf } from '../shared/names.ts';
 import { dashboard } from './dashboard.ts';
 import type { Doorbell, Parts } from './doorbell.ts';
 import { lastLines, pythonFace, recentEvents } from './event-log.ts';
 import { isoNow, writeDurably } from './files.ts';
-import { flaskJson } from './flask-json.ts';
+import { HttpError, jsonBody, send } from './http.ts';
 import { faceRoutes } from './routes-faces.ts';
 
 /** The original has no limit of its own; this one keeps a test from filling the memory. */
 const MAX_UPLOAD_BYTES = 64 * 1024 * 1024;
-
-/** An answer other than 200. */
-export class HttpError extends Error {
-  readonly status: number;
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
-}
-
-/** Sends a body as Flask would. */
-export function send(reply: FastifyReply, body: PythonInput, status = 200): FastifyReply {
-  return reply.code(status).type('application/json').send(flaskJson(body));
-}
-
-/** The JSON object of a request, or null where there is none. */
-export function jsonBody(request: FastifyRequest): Readonly<Record<string, unknown>> | null {
-  if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '') || !Buffer.isBuffer(request.body))
-    return null;
-  try {
-    const body: unknown = JSON.parse(request.body.toString('utf8'));
-    return typeof body === 'object' && body !== null && !Array.isArray(body) ? (body as Record<string, unknown>) : null;
-  } catch {
-    return null; // the callers say what they wanted
-  }
-}
 
 export async function buildApp(parts: Parts, doorbell: Doorbell): Promise<FastifyInstance> {
   const app = fastify({

@@ -14,6 +14,8 @@ export class Faces {
     maxThreads: 1,
     idleTimeout: Infinity,
     maxQueue: MAX_WAITING,
+    // What was preloaded into the process (watchers, inspectors) is not meant for its threads.
+    execArgv: [],
     // One thread decodes what strangers send: bounded, and a crash of it fails that picture alone.
     resourceLimits: { maxOldGenerationSizeMb: 1024 },
   });

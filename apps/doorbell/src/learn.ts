@@ -4,10 +4,10 @@ import { slugOf } from '../shared/names.ts';
 import { now } from './events.ts';
 import { addPicture } from './files.ts';
 import { HttpError } from './http.ts';
-import type { System } from './system.ts';
+import type { Parts } from './parts.ts';
 
 /** Adds the first face of a JPEG to a person. The picture is on disk before its encoding is stored, and both before the answer. */
-export async function learn({ storage, faces, places }: System, name: string, jpeg: Uint8Array) {
+export async function learn({ storage, faces, places }: Parts, name: string, jpeg: Uint8Array) {
   const [face] = (await faces.analyse(jpeg)).faces;
   if (!face) throw new HttpError(400, 'No face found in image');
   await storage.assertWritable();
@@ -24,7 +24,7 @@ export async function learn({ storage, faces, places }: System, name: string, jp
 
 /** A JPEG of what a client sent; 400 where it is no picture. */
 export async function jpegOf(
-  { faces }: System,
+  { faces }: Parts,
   image: Uint8Array,
   options: { quality: number; enlarge?: boolean },
 ): Promise<Uint8Array> {

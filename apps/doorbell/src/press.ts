@@ -7,7 +7,7 @@ import type { LampResult } from './lamp.ts';
 import type { Alert, Occasion } from './notifications/notifications.ts';
 import { type Recognition, recognise } from './recognition/recognise.ts';
 import type { NewNotification, NewRecognition } from './storage/storage.ts';
-import type { System } from './system.ts';
+import type { Parts } from './parts.ts';
 
 /** How long an accepted press keeps trying to store its event in a store that refuses or does not answer. */
 const STORE_DEADLINE_MS = 5000;
@@ -23,11 +23,11 @@ interface Visit {
 
 /** The button, and what follows a press: picture, faces, people, event, messages. */
 export class Press {
-  readonly #system: Omit<System, 'press'>;
+  readonly #system: Parts;
   #lastPress = -Infinity;
   #isProcessing = false;
 
-  constructor(system: Omit<System, 'press'>) {
+  constructor(system: Parts) {
     this.#system = system;
   }
 
