@@ -64,7 +64,9 @@ async function checkPackage(root, place, manifest) {
 }
 
 function checkContents(names, manifest) {
-  const unwanted = names.filter((name) => /\.(test|test-d|child)\.|\.tsbuildinfo$|(^|\/)(fixtures|\.changeover)\//.test(name));
+  const unwanted = names.filter((name) =>
+    /\.(test|test-d|child)\.|\.tsbuildinfo$|(^|\/)(fixtures|\.changeover)\//.test(name),
+  );
   const missing = ['README.md', 'LICENSE'].filter((name) => !names.includes(name));
   const targets = Object.values(manifest.exports).flatMap((target) =>
     typeof target === 'string' ? [target] : Object.values(target),

@@ -36,13 +36,13 @@ it('a client of an undisturbed legacy loses nothing and fails nothing', async ()
     expect(summary).toMatchObject({ failed: 0, staleReads: 0, switches: [], failures: [] });
     expect(summary.requests).toBe(summary.ok);
     expect(summary.servedBy).toEqual({ legacy: summary.requests });
-    expect(summary.writesAcknowledged).toBeGreaterThan(20);
+    expect(summary.writesAcknowledged).toBeGreaterThan(5);
     expect(summary.latencyMs.max).toBeGreaterThanOrEqual(summary.latencyMs.p99);
 
     await expect.poll(async () => (await fetch(`${legacy.url}/idle`)).json()).toMatchObject({ idle: true });
     const comparison = await compareLedger(client.ledger, { url: legacy.url });
     expect(comparison).toMatchObject({ ...NOTHING_LOST, unknown: { stored: 0, notStored: 0 } });
-    expect(comparison.acknowledged).toBeGreaterThan(10);
+    expect(comparison.acknowledged).toBeGreaterThan(3);
 
     // The same seen in the stores, while nobody serves them.
     await legacy.child.kill();
@@ -102,7 +102,9 @@ it('the comparison sees each way in which a move can break its promise', async (
   const root = newRoot();
   const legacy = await startLegacy({ root });
   await using client = await start({ url: legacy.url, operations: ['update', 'delete'], tags: true });
-  await sleep(500);
+  const list = async () => ((await (await fetch(`${legacy.url}/notes`)).json()) as { notes: unknown[] }).notes;
+  await expect.poll(async () => (await list()).length, { timeout: 10_000 }).toBeGreaterThan(10);
+  await expect.poll(() => readFile(client.ledger, 'utf8'), { timeout: 10_000 }).toMatch(/^intent \d+ delete /m);
   await client.stop();
   await legacy.child.kill();
   const store = openLegacyNotes(root, 'sqlite');
