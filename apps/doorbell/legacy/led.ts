@@ -1,13 +1,13 @@
 /** What the lamp can say. Any other word switches it off. */
-const COLOURS: Readonly<Record<string, readonly Colour[]>> = {
-  idle: ['green'],
-  processing: ['yellow'],
-  known: ['green'],
-  unknown: ['yellow'],
-  alert: ['red'],
-  error: ['yellow', 'red'],
-  off: [],
-};
+const COLOURS = new Map<string, readonly Colour[]>([
+  ['idle', ['green']],
+  ['processing', ['yellow']],
+  ['known', ['green']],
+  ['unknown', ['yellow']],
+  ['alert', ['red']],
+  ['error', ['yellow', 'red']],
+  ['off', []],
+]);
 
 type Colour = 'red' | 'yellow' | 'green';
 
@@ -24,7 +24,7 @@ export class Led {
   #timer: NodeJS.Timeout | undefined;
 
   get states(): Readonly<Record<Colour, boolean>> {
-    const on = this.#processing ? ['yellow'] : (COLOURS[this.#status] ?? []);
+    const on = COLOURS.get(this.#processing ? 'processing' : this.#status) ?? [];
     return { green: on.includes('green'), red: on.includes('red'), yellow: on.includes('yellow') };
   }
 

@@ -12,7 +12,11 @@ interface Message {
   readonly photo: string | null;
 }
 
-const MARKS: Readonly<Record<string, string>> = { low: '🔵', normal: '🟡', urgent: '🔴' };
+const MARKS = new Map([
+  ['low', '🔵'],
+  ['normal', '🟡'],
+  ['urgent', '🔴'],
+]);
 /** The list stands for messages that have left; it must not grow for ever. */
 const KEPT_MESSAGES = 200;
 
@@ -28,7 +32,7 @@ export class Notifier {
   /** `photo`: path of the picture to send along. */
   send(message: string, priority: string, photo: string | null = null): void {
     const text =
-      `${MARKS[priority] ?? '🟡'} **DOORBELL SECURITY**\n\n${message}\n\n` +
+      `${MARKS.get(priority) ?? '🟡'} **DOORBELL SECURITY**\n\n${message}\n\n` +
       `Priority: ${priority.toUpperCase()}\nTimestamp: ${isoNow()}`;
     const chats = [this.#chats.chatId, ...(priority === 'urgent' ? this.#chats.additionalChatIds : [])];
     for (const chatId of chats) this.sent.push({ chatId, text, photo: this.#chats.sendPhotos ? photo : null });

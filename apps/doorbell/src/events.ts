@@ -60,5 +60,5 @@ export function shownEvent(event: StoredEvent, captures: string) {
 }
 
 function isEventType(type: string): type is EventType {
-  return type in LEGACY_TYPES;
+  return Object.hasOwn(LEGACY_TYPES, type);
 }
