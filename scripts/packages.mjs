@@ -83,7 +83,7 @@ async function checkConsumer(root, place, temp, tarball, manifest) {
   await mkdir(modules, { recursive: true });
   await run('tar', ['-xzf', tarball, '-C', temp]);
   await rename(path.join(temp, 'package'), path.join(modules, manifest.name));
-  for (const dependency of Object.keys(manifest.dependencies ?? {})) {
+  for (const dependency of Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies })) {
     const source = [place, root].map((from) => path.join(from, 'node_modules', dependency)).find(existsSync);
     if (source === undefined) throw new Error(`dependency ${dependency} is not installed`);
     await mkdir(path.dirname(path.join(modules, dependency)), { recursive: true });
