@@ -215,7 +215,7 @@ function errcode(error: unknown): number | null {
 }
 
 /** SQLite's error without the details in its upper bytes; null for another kind of error. */
-export function primaryCode(error: unknown): number | null {
+function primaryCode(error: unknown): number | null {
   const code = errcode(error);
   return code === null ? null : code & 0xff;
 }

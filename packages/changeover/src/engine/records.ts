@@ -21,9 +21,9 @@ export interface Message {
 }
 
 /** Of one run; older ones are removed. */
-export const MAX_MESSAGES = 1000;
+const MAX_MESSAGES = 1000;
 /** A message of more characters is cut. */
-export const MAX_MESSAGE_LENGTH = 4000;
+const MAX_MESSAGE_LENGTH = 4000;
 
 export function addAudit(database: JournalDatabase, entry: AuditEntry): void {
   database.run(
