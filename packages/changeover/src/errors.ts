@@ -369,6 +369,11 @@ export const CATALOGUE = {
     exit: 2,
     hint: 'Make `row.to` and `key.to` of {table} agree; deletes find their row by `key.to`.',
   },
+  CHG_DATA_KEY_NOT_INVERSE: {
+    message: 'data.{sync}: {table}: `key` makes {target} from {source}, but back from it {back}',
+    exit: 2,
+    hint: 'Make `key.to` and `key.back` of {table} inverse; two rows could take each other for the same one.',
+  },
   CHG_DATA_TEXT_INVALID: {
     message: '{store}: {table}.{column} holds text that is not valid UTF-8, in the row with key {key}',
     exit: 1,
@@ -423,6 +428,36 @@ export const CATALOGUE = {
     message: '{store}: {bytes} bytes after offset {offset} are neither lines of ours nor a part of them; an append was interrupted and somebody wrote after it',
     exit: 3,
     hint: 'Stop whatever writes to {store}, look at the lines from that offset, and remove the half line by hand; then run the same command again.',
+  },
+  CHG_DATA_DOCUMENT_BROKEN: {
+    message: '{file} is no {format}: {reason}; nothing was changed',
+    exit: 1,
+    hint: 'Put back a whole {file}, or let its program write it again, then run the same command again.',
+  },
+  CHG_DATA_DOCUMENT_TORN: {
+    message: '{file} kept changing while it was read, for {waitedMs} ms',
+    exit: 1,
+    hint: 'Find what writes {file} without end; it must be readable as a whole for a moment.',
+  },
+  CHG_DATA_DOCUMENT_ROWS: {
+    message: '{store}: the rows of table {table} cannot be made: {reason}',
+    exit: 2,
+    hint: 'Correct `rows` of {table} in the plan; each row needs its own key.',
+  },
+  CHG_DATA_DOCUMENT_LOSSY: {
+    message: '{store}: `render` and `rows` do not fit together: the rows of {table} would not be the same again; nothing was changed',
+    exit: 2,
+    hint: 'Correct `render` in the plan so that `rows` of its result gives the same rows.',
+  },
+  CHG_DATA_DOCUMENT_READ_ONLY: {
+    message: '{store}: its rows changed, and the plan gives no `render` to write them',
+    exit: 2,
+    hint: 'Add `render` to the document in the plan.',
+  },
+  CHG_DATA_DOCUMENT_CHANGED: {
+    message: '{store}: {file} was changed by somebody else while it was being replaced; it was left alone',
+    exit: 1,
+    hint: 'Stop whatever writes {file}, then run the same command again.',
   },
   CHG_DATA_PYTHON_SYNTAX: {
     message: 'no Python literal: {reason} at column {column}',

@@ -192,10 +192,6 @@ class DataMove implements DataPort {
     return false;
   }
 
-  async rehearseReverse(): Promise<void> {
-    await Promise.resolve();
-  }
-
   async uninstall(ctx: Context, { emptyTarget }: { readonly emptyTarget: boolean }): Promise<void> {
     if (emptyTarget)
       for (const used of this.#stores.of(ctx, 'next')) {
@@ -344,9 +340,16 @@ class DataMove implements DataPort {
   ): Promise<Verdict[]> {
     const verdicts: Verdict[] = [];
     const sources = this.#stores.of(ctx, sourceSide(direction));
+    const lost = this.#notReturnable(ctx);
     for (const { sync, sourceIdentity, countsMatch } of await this.#build(ctx, direction)) {
       const used = sources.find(({ identity }) => identity === sourceIdentity);
-      const verification = new Verification(sync, used === undefined ? null : live(used), countsMatch);
+      const excused = (table: string) => (direction === 'reverse' ? lost.keys(table) : new Set<string>());
+      const verification = new Verification({
+        sync,
+        live: used === undefined ? null : live(used),
+        countsMatch,
+        excused,
+      });
       verdicts.push(...(await verification.run(ctx, scope)));
     }
     return verdicts;

@@ -32,6 +32,11 @@ export class NotReturnable {
     });
   }
 
+  /** Encoded keys of the rows of `table` that cannot go back. */
+  keys(table: string): ReadonlySet<string> {
+    return new Set(this.#read().get(table)?.keys());
+  }
+
   #read(): Map<string, Map<string, string>> {
     const rows = new Map<string, Map<string, string>>();
     if (!existsSync(this.#file)) return rows;

@@ -60,6 +60,7 @@ export class RowMapper {
       else if (outcome === null) deletes.push(target);
       else {
         if (map.isCustom) this.#assertKey(map, key, target, outcome);
+        this.#assertInverse(map, key, target);
         made.push(outcome);
         fates.push({ table: map.source.name, key, reason: null });
       }
@@ -105,6 +106,19 @@ export class RowMapper {
       made: encodeKey(own),
       source: encodeKey(key),
       expected: encodeKey(target),
+    });
+  }
+
+  /** Otherwise a row would be looked for, and deleted, under another key than it was written. */
+  #assertInverse(map: TableMap, key: Key, target: Key): void {
+    const back = map.keyBack(target);
+    if (back?.every((value, index) => looseText(value) === looseText(key[index])) === true) return;
+    throw new ChangeoverError('CHG_DATA_KEY_NOT_INVERSE', {
+      sync: this.#sync,
+      table: map.target.name,
+      source: encodeKey(key),
+      target: encodeKey(target),
+      back: back === null ? 'null' : encodeKey(back),
     });
   }
 

@@ -192,8 +192,9 @@ export class TableSync {
         return [...fates, ...refused];
       } catch (error) {
         if (!(error instanceof UniqueConflict)) throw error;
-        if (round === MAX_WIDENINGS || !widen(wanted, error)) throw this.#unresolved(error);
-        given = undefined;
+        if (round < MAX_WIDENINGS && widen(wanted, error)) given = undefined;
+        else if (this.direction === 'reverse') return [...fates, ...(await this.#writeOneByOne(ctx, changes))];
+        else throw this.#unresolved(error);
       }
     }
   }
@@ -229,28 +230,40 @@ export class TableSync {
     return { changes, fates, mapped: all };
   }
 
-  /**
-   * In reverse, a row that the legacy refuses must not hold up all others: the batch is halved until it stands alone, and it is reported as
-   * one that a rollback cannot return.
-   */
   async #writeChanges(ctx: Context, changes: Changes, ledger?: LedgerEntry): Promise<Fate[]> {
     const batch: WriteBatch = { epoch: ctx.epoch, changes, ...(ledger === undefined ? {} : { ledger }) };
     try {
       await this.target.write(batch);
       return [];
     } catch (error) {
-      if (this.direction === 'forward' || !isRefusal(error)) throw error;
-      const units = changes.flatMap(({ table, deletes, upserts }) => [
-        ...deletes.map((key) => ({ table, deletes: [key], upserts: [] as Row[] })),
-        ...upserts.map((row) => ({ table, deletes: [] as Key[], upserts: [row] })),
-      ]);
-      if (units.length > 1) {
-        const middle = Math.ceil(units.length / 2);
-        const first = await this.#writeChanges(ctx, units.slice(0, middle));
-        return [...first, ...(await this.#writeChanges(ctx, units.slice(middle)))];
-      }
-      return this.#fateOf(units[0], error.message);
+      if (this.direction === 'reverse' && isRefusal(error)) return this.#writeOneByOne(ctx, changes);
+      throw error;
     }
+  }
+
+  /**
+   * In reverse, a row that the legacy refuses must not hold up all others: the batch is halved until it stands alone, and it is reported as
+   * one that a rollback cannot return.
+   */
+  async #writeOneByOne(ctx: Context, changes: Changes): Promise<Fate[]> {
+    const units = changes.flatMap(({ table, deletes, upserts }) => [
+      ...deletes.map((key) => ({ table, deletes: [key], upserts: [] as Row[] })),
+      ...upserts.map((row) => ({ table, deletes: [] as Key[], upserts: [row] })),
+    ]);
+    const [unit] = units;
+    if (unit === undefined) return [];
+    const middle = Math.ceil(units.length / 2);
+    const halves = units.length === 1 ? [units] : [units.slice(0, middle), units.slice(middle)];
+    const fates: Fate[] = [];
+    for (const half of halves) {
+      try {
+        await this.target.write({ epoch: ctx.epoch, changes: half });
+      } catch (error) {
+        if (!isRefusal(error) && !(error instanceof UniqueConflict)) throw error;
+        fates.push(...(half.length > 1 ? await this.#writeOneByOne(ctx, half) : this.#fateOf(half[0], error.message)));
+      }
+    }
+    return fates;
   }
 
   #fateOf(unit: Changes[number] | undefined, reason: string): Fate[] {

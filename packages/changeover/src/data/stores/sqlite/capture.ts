@@ -10,7 +10,7 @@ import { affinityOfColumn } from './values.ts';
 
 /** Applied changes are left in place until so many have gathered: the legacy's writers then meet our write lock rarely. */
 const PRUNE_AFTER_ROWS = 20_000;
-const PRUNE_ROWS = 2_000;
+const PRUNE_ROWS = 500;
 
 /** What one batch acknowledges: every change up to this one, since the order of AUTOINCREMENT is the order of commits here. */
 interface Token {
@@ -39,7 +39,7 @@ export class SqliteCapture implements Capture {
     const shapes = tables.map((table) => readShape(connection, table));
     if (this.#exists() && shapes.every((shape) => this.#damage(shape) === null)) return;
     connection.ctx.faults.at('data.capture.installing');
-    await connection.change(() => {
+    await connection.changeBriefly(() => {
       // A log that starts anew numbers its changes anew; a watermark of the former one must not hide them.
       if (!this.#exists()) connection.renewIdentity();
       connection.exec(`
@@ -185,7 +185,7 @@ export class SqliteCapture implements Capture {
     const connection = this.#connection;
     let deleted: number;
     do {
-      deleted = await connection.change(() =>
+      deleted = await connection.changeBriefly(() =>
         Number(
           connection
             .statement(

@@ -8,6 +8,9 @@ import type { Context } from '../../../plan/context.ts';
 const BUSY_TIMEOUT_MS = 10_000;
 const RETRY_MS = 2;
 
+/** How long a brief transaction looks for the moment right after another writer's commit. */
+const QUIET_MS = 20;
+
 const SQLITE_BUSY = 5;
 
 /** Tables that make the gate: they exist from `prepare` on. */
@@ -127,25 +130,35 @@ export class SqliteConnection {
     return this.write(this.#epoch, work, beforeCommit);
   }
 
+  /**
+   * A transaction on a live store, made so short that a writer which never waits hardly meets it: it begins right after another writer's
+   * commit, and does not wait for the disk. Only for what may be lost with a loss of power, because it is then noticed or made again.
+   */
+  async changeBriefly<T>(work: () => T): Promise<T> {
+    if (this.#isLocked) return this.change(work);
+    await this.#afterCommit();
+    this.#db.exec('PRAGMA synchronous = NORMAL');
+    try {
+      return await this.change(work);
+    } finally {
+      this.#db.exec('PRAGMA synchronous = FULL');
+    }
+  }
+
   async prepare(): Promise<void> {
-    if (this.hasGate() && this.#gateEpoch() === this.#epoch) return;
-    await this.patiently(() => {
-      this.#db.exec('BEGIN IMMEDIATE');
-      try {
-        this.#db.exec(GATE);
-        this.#passGate(this.#epoch);
-        this.#db.exec('COMMIT');
-      } catch (error) {
-        if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-        throw error;
-      }
-    });
+    if (!this.hasGate()) {
+      await this.#afterCommit();
+      await this.patiently(() => {
+        this.#db.exec(`BEGIN IMMEDIATE; ${GATE} COMMIT`);
+      });
+    }
+    await this.installEpoch(this.#epoch);
   }
 
   async installEpoch(epoch: number): Promise<void> {
     this.#epoch = epoch;
     if (!this.hasGate() || this.#gateEpoch() >= epoch) return;
-    await this.write(epoch, () => undefined);
+    await this.changeBriefly(() => undefined);
     this.ctx.faults.at('data.epoch.installed');
   }
 
@@ -186,6 +199,13 @@ export class SqliteConnection {
   close(): void {
     this.#statements.clear();
     if (this.#db.isOpen) this.#db.close();
+  }
+
+  /** Resolves when another connection has just committed, or when none does for a while. */
+  async #afterCommit(): Promise<void> {
+    const version = () => this.all('PRAGMA data_version')[0]?.[0];
+    const before = version();
+    for (let waitedMs = 0; waitedMs < QUIET_MS && version() === before; waitedMs++) await this.ctx.clock.sleep(1);
   }
 
   #gateEpoch(): number {
