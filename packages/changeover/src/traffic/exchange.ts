@@ -9,7 +9,7 @@ import { responseHeaders, type RequestHead } from './head.ts';
 import type { Ledger, RequestOutcome } from './ledger.ts';
 import type { LongConnection, Streams } from './streams.ts';
 import { Upload } from './upload.ts';
-import type { Upstream } from './upstream.ts';
+import type { Route, Upstream } from './upstream.ts';
 
 /** What all exchanges of one worker share. */
 export interface Desk {
@@ -19,6 +19,8 @@ export interface Desk {
   readonly upstreams: Readonly<Record<Side, Upstream>>;
   readonly targets: Readonly<Record<Side, string>>;
   readonly maxHeldMs: number;
+  /** Answers whose body has not begun; the next tick sends their heads. */
+  readonly unflushed: Exchange[];
   /** This worker takes no new connections and asks clients to leave after their answer. */
   isRetiring: boolean;
 }
@@ -91,8 +93,8 @@ export class Exchange implements Admissible, LongConnection, Dispatcher.Dispatch
     this.dispatch(mayRepeat ? kept : fresh);
   }
 
-  protected dispatch(pool: Dispatcher, upgrade: string | null = null): void {
-    pool.dispatch(
+  protected dispatch(route: Route, upgrade: string | null = null): void {
+    route.dispatch(
       {
         path: this.head.path,
         method: this.#request.method ?? 'GET',
@@ -151,14 +153,15 @@ export class Exchange implements Admissible, LongConnection, Dispatcher.Dispatch
       const isPlainEvents = headers['content-encoding'] === undefined && !type.includes('mixed');
       this.#becomeStream(isPlainEvents);
     }
-    // Head and body of a small answer arrive together and leave in one write; a body that lets itself be waited for does not
-    // keep the head back.
-    queueMicrotask(this.#flushHead);
+    // Head and body of a small answer arrive together and leave in one write; a body that lets itself be waited for keeps the head
+    // back no longer than until the next tick.
+    if (this.#isStream) this.#response.flushHeaders();
+    else this.desk.unflushed.push(this);
   }
 
-  readonly #flushHead = (): void => {
+  flushHead(): void {
     if (!this.#response.writableEnded && this.#wholeBody === null) this.#response.flushHeaders();
-  };
+  }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#hasLeft) return;

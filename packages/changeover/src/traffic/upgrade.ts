@@ -6,6 +6,7 @@ import type { Dispatcher } from 'undici';
 import { Exchange, type Desk } from './exchange.ts';
 import { responseHeaders, type RequestHead } from './head.ts';
 import { Splice } from './splice.ts';
+import type { Route } from './upstream.ts';
 
 /**
  * A request to leave HTTP (WebSocket). It passes the gate like a write, because it can write later. When the backend declines, its
@@ -26,8 +27,8 @@ export class UpgradeExchange extends Exchange {
     this.#response = response;
   }
 
-  protected override dispatch(pool: Dispatcher): void {
-    super.dispatch(pool, this.#protocol);
+  protected override dispatch(route: Route): void {
+    super.dispatch(route, this.#protocol);
   }
 
   onRequestUpgrade(

@@ -12,7 +12,7 @@ import { ReportFile } from './report.ts';
 import { settingsFromEnvironment, type GatewaySettings } from './settings.ts';
 import { Streams } from './streams.ts';
 import { keepSupervised, LISTENING_DESCRIPTOR } from './succession.ts';
-import { closeUpstreams, openUpstreams } from './upstream.ts';
+import { openUpstreams } from './upstream.ts';
 
 /** How often a worker looks whether the authority has changed. */
 const FOLLOW_MS = 5;
@@ -65,6 +65,7 @@ class Worker {
       upstreams: openUpstreams(settings.targets),
       targets: settings.targets,
       maxHeldMs: settings.maxHeldMs,
+      unflushed: [],
       isRetiring: false,
     };
     this.#front = createFront(this.#desk);
@@ -96,7 +97,7 @@ class Worker {
       clearInterval(ticking);
       stopWatching();
       this.#front.closeAllConnections();
-      await closeUpstreams(this.#desk.upstreams);
+      await Promise.all(Object.values(this.#desk.upstreams).map((upstream) => upstream.destroy()));
       this.#writeReport();
       this.#report.close();
     }
@@ -127,8 +128,9 @@ class Worker {
 
   #tick(): void {
     this.#follow();
-    const { admission, ledger } = this.#desk;
+    const { admission, ledger, unflushed } = this.#desk;
     admission.tick();
+    for (const exchange of unflushed.splice(0)) exchange.flushHead();
     const nowMs = monotonicMs();
     const isWatched = this.#hold !== 'none' || ledger.held > 0;
     const isDue = nowMs - this.#lastReport.atMs >= HEARTBEAT_MS;

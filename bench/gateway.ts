@@ -1,0 +1,344 @@
+/**
+ * What the gateway costs: CPU time per small GET of one worker, against the barest forwarder that Node and undici allow and against
+ * http-proxy-3, each in a process of its own, in interleaved rounds.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { connect, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+import { createProxyServer } from 'http-proxy-3';
+import { Pool } from 'undici';
+
+import type { AuthoritySource } from '../packages/changeover/src/plan/authority.ts';
+import type { Context } from '../packages/changeover/src/plan/context.ts';
+import { createGateway, runSupervisor, runWorker } from '../packages/changeover/src/traffic/index.ts';
+
+const ROUNDS = 9;
+const REQUESTS = 6_000;
+const CONNECTIONS = 16;
+const WARM_UP_REQUESTS = 6_000;
+const BODY = JSON.stringify({
+  status: 'online',
+  known_faces: 12,
+  blacklist_faces: 3,
+  timestamp: '2026-11-21T08:13:34.497533',
+});
+
+export interface GatewayBench {
+  /** CPU time of our worker per request divided by that of the bare forwarder; the goal is at most 1.05. */
+  readonly cpuVsDispatch: number;
+  readonly cpuVsHttpProxy3: number;
+}
+
+/** Takes about half a minute. Ratios are medians over rounds in which all three did the same work within a second of each other. */
+export async function benchGateway(): Promise<GatewayBench> {
+  const folder = mkdtempSync(join(tmpdir(), 'changeover-bench-'));
+  const children: ChildProcess[] = [];
+  const start = async (role: string, env: NodeJS.ProcessEnv): Promise<Record<string, number>> => {
+    const child = spawn(process.execPath, [SELF, role], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, ...env },
+    });
+    children.push(child);
+    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
+    return JSON.parse(line) as Record<string, number>;
+  };
+  const gateway = await openGateway(folder, async () => (await start('backend', {}))['port'] ?? 0);
+  try {
+    const target = gateway.target;
+    const subjects: Subject[] = [
+      gateway.subject,
+      asSubject('dispatch', await start('dispatch', { TARGET: target })),
+      asSubject('http-proxy-3', await start('http-proxy-3', { TARGET: target })),
+    ];
+    const rounds: number[][] = [];
+    for (const { port } of subjects) await load(start, port, WARM_UP_REQUESTS);
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const costs: number[] = [];
+      // Another order each time, so that none of them always follows the same neighbour.
+      for (const index of rotated(subjects.length, round)) {
+        const subject = subjects[index];
+        if (subject === undefined) continue;
+        const before = await cpuMicros(subject.cpuPort);
+        await load(start, subject.port, REQUESTS);
+        costs[index] = ((await cpuMicros(subject.cpuPort)) - before) / REQUESTS;
+      }
+      rounds.push(costs);
+    }
+    const [ours = 0, dispatch = 0, proxy = 0] = subjects.map((_, index) =>
+      median(rounds.map((costs) => costs[index] ?? NaN)),
+    );
+    process.stderr.write(
+      `gateway: ${ours.toFixed(1)} us CPU per request, bare dispatch ${dispatch.toFixed(1)}, http-proxy-3 ${proxy.toFixed(1)}\n`,
+    );
+    return {
+      cpuVsDispatch: median(rounds.map((costs) => (costs[0] ?? NaN) / (costs[1] ?? NaN))),
+      cpuVsHttpProxy3: median(rounds.map((costs) => (costs[0] ?? NaN) / (costs[2] ?? NaN))),
+    };
+  } finally {
+    await gateway.stop();
+    for (const child of children) child.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+interface Subject {
+  readonly name: string;
+  readonly port: number;
+  readonly cpuPort: number;
+}
+
+function asSubject(name: string, { port = 0, cpuPort = 0 }: Record<string, number>): Subject {
+  return { name, port, cpuPort };
+}
+
+async function openGateway(folder: string, startBackend: () => Promise<number>) {
+  const target = `http://127.0.0.1:${await startBackend()}`;
+  const cpuPort = await freePort();
+  const listen = { host: '127.0.0.1', port: await freePort() };
+  process.env['CPU_PORT'] = String(cpuPort);
+  process.env['AUTHORITY'] = join(folder, 'authority');
+  writeFileSync(join(folder, 'authority'), '');
+  const gateway = createGateway({
+    listen,
+    workers: 1,
+    targets: { legacy: target, next: target },
+    entry: { supervisor: [SELF, 'supervisor'], worker: [SELF, 'worker'] },
+  });
+  const ctx = contextFor(folder);
+  await gateway.start(ctx);
+  const subject: Subject = { name: 'changeover', port: listen.port, cpuPort };
+  return { target, subject, stop: () => gateway.stop(ctx) };
+}
+
+/** Only what the gateway asks of a context. */
+function contextFor(stateDir: string): Context {
+  const { signal } = new AbortController();
+  return {
+    root: stateDir,
+    stateDir,
+    runId: 'bench',
+    epoch: 1,
+    signal,
+    faults: { at: () => undefined },
+    clock: {
+      wallMs: () => Date.now(),
+      monotonicMs: () => performance.now(),
+      bootId: () => 'bench',
+      sleep: (ms) => sleep(ms),
+    },
+    report: { progress: () => undefined, warn: () => undefined, log: () => undefined },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function load(
+  start: (role: string, env: NodeJS.ProcessEnv) => Promise<Record<string, number>>,
+  port: number,
+  requests: number,
+): Promise<void> {
+  const { failed } = await start('load', { PORT: String(port), REQUESTS: String(requests) });
+  if (failed !== 0) throw new Error(`${String(failed)} requests to port ${port} failed`);
+}
+
+async function cpuMicros(port: number): Promise<number> {
+  const response = await fetch(`http://127.0.0.1:${port}/`);
+  return Number(await response.text());
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1
+    ? (sorted[middle] ?? NaN)
+    : ((sorted[middle - 1] ?? NaN) + (sorted[middle] ?? NaN)) / 2;
+}
+
+function rotated(length: number, by: number): number[] {
+  return Array.from({ length }, (_, index) => (index + by) % length);
+}
+
+// From here on: what the child processes do.
+
+const SELF = fileURLToPath(import.meta.url);
+
+function serve(server: Server, port = 0): Promise<number> {
+  return new Promise((resolve) => {
+    server.listen(port, '127.0.0.1', () => {
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+}
+
+/** Answers with the CPU time of this process in microseconds. */
+function serveCpu(port = 0): Promise<number> {
+  return serve(
+    createServer((_request, response) => {
+      const { user, system } = process.cpuUsage();
+      response.end(String(user + system));
+    }),
+    port,
+  );
+}
+
+async function backend(): Promise<void> {
+  const headers = [
+    'Content-Type',
+    'application/json',
+    'Content-Length',
+    String(BODY.length),
+    'Cache-Control',
+    'no-store',
+  ];
+  say({ port: await serve(createServer((_request, response) => response.writeHead(200, headers).end(BODY))) });
+}
+
+/** Forwards and nothing else: no gate, no counts, no forwarding headers. */
+async function dispatch(): Promise<void> {
+  const pool = new Pool(process.env['TARGET'] ?? '', {
+    pipelining: 1,
+    connections: null,
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  });
+  const dropped = new Set(['connection', 'keep-alive', 'transfer-encoding']);
+  const server = createServer((request: IncomingMessage, response: ServerResponse) => {
+    const headers: string[] = [];
+    for (let index = 0; index < request.rawHeaders.length; index += 2) {
+      const name = request.rawHeaders[index] ?? '';
+      if (!dropped.has(name.toLowerCase())) headers.push(name, request.rawHeaders[index + 1] ?? '');
+    }
+    let abort: (() => void) | undefined;
+    response.on('close', () => {
+      if (!response.writableFinished) abort?.();
+    });
+    const hasBody =
+      request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined;
+    pool.dispatch(
+      { path: request.url ?? '/', method: request.method ?? 'GET', headers, body: hasBody ? request : null },
+      {
+        onRequestStart: (controller) => {
+          abort = () => {
+            controller.abort(new Error('the client left'));
+          };
+        },
+        onResponseStart: (controller, status) => {
+          const raw = controller.rawHeaders as Buffer[];
+          const back: string[] = [];
+          for (let index = 0; index < raw.length; index += 2) {
+            const name = raw[index]?.toString('latin1') ?? '';
+            if (!dropped.has(name.toLowerCase())) back.push(name, raw[index + 1]?.toString('latin1') ?? '');
+          }
+          response.writeHead(status, back);
+        },
+        onResponseData: (controller, chunk) => {
+          if (response.write(chunk)) return;
+          controller.pause();
+          response.once('drain', () => {
+            controller.resume();
+          });
+        },
+        onResponseEnd: () => response.end(),
+        onResponseError: () => response.destroy(),
+      },
+    );
+  });
+  say({ port: await serve(server), cpuPort: await serveCpu() });
+}
+
+async function httpProxy3(): Promise<void> {
+  const proxy = createProxyServer({ target: process.env['TARGET'] ?? '' });
+  const server = createServer((request, response) => {
+    proxy.web(request, response);
+  });
+  say({ port: await serve(server), cpuPort: await serveCpu() });
+}
+
+/** Follows a file that never changes, at the price of a real one. */
+async function worker(): Promise<void> {
+  await serveCpu(Number(process.env['CPU_PORT']));
+  const path = process.env['AUTHORITY'] ?? '';
+  const source: AuthoritySource = {
+    changed: () => statSync(path).size > 0,
+    read: () => ({
+      side: 'legacy',
+      state: 'LIVE_OLD',
+      epoch: 1,
+      version: 1,
+      leaseUntilMs: null,
+      leaseBoot: null,
+      operatorHold: false,
+      reason: null,
+    }),
+    close: () => undefined,
+  };
+  await runWorker({ source });
+  process.exit();
+}
+
+/** A closed loop over keep-alive connections that reads no more of an answer than it must. */
+async function generateLoad(): Promise<void> {
+  const port = Number(process.env['PORT']);
+  let left = Number(process.env['REQUESTS']);
+  let failed = 0;
+  const request = `GET /api/status HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nUser-Agent: bench\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n\r\n`;
+  // One connection until the server closes it; http-proxy-3 does so after every answer, by default.
+  const connection = async (): Promise<void> => {
+    const socket = connect(port, '127.0.0.1').setNoDelay(true);
+    let text = '';
+    const next = (): void => {
+      text = '';
+      if (left <= 0) socket.end();
+      else if (socket.writable) socket.write(request);
+    };
+    socket.on('data', (chunk) => {
+      text += chunk.toString('latin1');
+      if (!text.endsWith(BODY)) return;
+      left -= 1;
+      if (!text.startsWith('HTTP/1.1 200 ')) failed += 1;
+      next();
+    });
+    await once(socket, 'connect');
+    next();
+    await once(socket, 'close');
+  };
+  const run = async (): Promise<void> => {
+    while (left > 0) await connection();
+  };
+  await Promise.all(Array.from({ length: CONNECTIONS }, run));
+  say({ failed });
+}
+
+function say(message: Readonly<Record<string, number>>): void {
+  process.stdout.write(`${JSON.stringify(message)}\n`);
+}
+
+const ROLES: Readonly<Record<string, () => Promise<void>>> = {
+  backend,
+  dispatch,
+  'http-proxy-3': httpProxy3,
+  worker,
+  supervisor: () => runSupervisor(),
+  load: generateLoad,
+};
+
+if (import.meta.main) {
+  const role = process.argv[2];
+  if (role === undefined) process.stdout.write(`${JSON.stringify(await benchGateway())}\n`);
+  else await ROLES[role]?.();
+}
