@@ -16,6 +16,36 @@ export function identityOf(stat: BigIntStats): string {
   return `${stat.dev}:${stat.ino}`;
 }
 
+/** What tells without reading that a file is as it was. Nanoseconds as text: they exceed a double. */
+export interface Stamp {
+  readonly file: string;
+  readonly size: number;
+  readonly mtimeNs: string;
+  readonly ctimeNs: string;
+}
+
+export function stampOf(stat: BigIntStats): Stamp {
+  return {
+    file: identityOf(stat),
+    size: Number(stat.size),
+    mtimeNs: String(stat.mtimeNs),
+    ctimeNs: String(stat.ctimeNs),
+  };
+}
+
+export function isSameStamp(a: Stamp | null, b: Stamp | null): boolean {
+  if (a === null || b === null) return a === b;
+  return a.file === b.file && a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
+}
+
+/** Clocks of file systems are coarse: within this time a file may change again and keep its stamp. */
+const RACY_NS = 2_000_000_000n;
+
+/** True when a later change of the file must show in its stamp, given when it was read. */
+export function isSettled(stamp: Stamp, readAtMs: number): boolean {
+  return BigInt(stamp.ctimeNs) < BigInt(Math.floor(readAtMs)) * 1_000_000n - RACY_NS;
+}
+
 export function isMissing(error: unknown): boolean {
   return codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR';
 }

@@ -6,6 +6,8 @@ import type { Sidecar } from '../../sidecar.ts';
 import type { LineIndex, LogView, Place } from './line-index.ts';
 
 const SCAN = 'scan';
+/** Where no file ever is: the next pass compares the log whole. */
+const LOST: Place = { file: 'lost', offset: 1, tail: '', number: 0 };
 export const TABLE = 'lines';
 
 /** Lines that were added since the last acknowledged scan; a log that is another one is compared whole. */
@@ -15,6 +17,8 @@ export class LogCapture implements Capture {
   readonly #ctx: Context;
   readonly #store: string;
   readonly #recover: () => void;
+  /** The state of the scan was seen missing: what changed since is not known any more. */
+  #isLost = false;
 
   constructor(index: LineIndex, sidecar: Sidecar, ctx: Context, store: string, recover: () => void) {
     this.#index = index;
@@ -27,7 +31,7 @@ export class LogCapture implements Capture {
   async install(): Promise<void> {
     if (this.#sidecar.note(SCAN) !== undefined) return;
     this.#ctx.faults.at('data.capture.installing');
-    const place = await this.#view((view) => Promise.resolve(this.#index.placeOf(view)));
+    const place = this.#isLost ? LOST : await this.#view((view) => Promise.resolve(this.#index.placeOf(view)));
     this.#sidecar.gated(this.#sidecar.epoch, () => {
       this.#sidecar.setNote(SCAN, place as unknown as Json);
     });
@@ -70,9 +74,10 @@ export class LogCapture implements Capture {
   }
 
   intact(): Promise<readonly string[]> {
-    return named(this.#store, 'checking', () =>
-      this.#sidecar.note(SCAN) === undefined ? [`the state of the last scan of ${this.#store} is missing`] : [],
-    );
+    return named(this.#store, 'checking', () => {
+      this.#isLost = this.#sidecar.note(SCAN) === undefined;
+      return this.#isLost ? [`the state of the last scan of ${this.#store} is missing`] : [];
+    });
   }
 
   remove(): Promise<void> {

@@ -209,7 +209,21 @@ describe('capture', () => {
     writeFileSync(file, `${event(1)}\n`);
     expect(ids(await store.capture.pending(10))).toEqual(['@0']);
     await store.capture.remove();
+    await store.capture.install(['lines']);
+    expect(await store.capture.pending(10)).toMatchObject({ changes: [], rescan: [] });
+  });
+
+  it('asks for a comparison when its own state was lost', async () => {
+    writeFileSync(file, `${event(1)}\n`);
+    const store = await open();
+    await store.capture.install(['lines']);
+    await store.capture.remove();
     expect(await store.capture.intact()).toHaveLength(1);
+    await store.capture.install(['lines']);
+    const batch = await store.capture.pending(10);
+    expect(batch.rescan).toEqual(['lines']);
+    await store.capture.acknowledge(batch);
+    expect(await store.capture.pending(10)).toMatchObject({ changes: [], rescan: [] });
   });
 });
 
