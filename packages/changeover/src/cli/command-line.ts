@@ -70,14 +70,14 @@ export function parseCommandLine(
     getOutHasColors: () => screen.isColoured,
   });
   for (const command of [program, ...program.commands]) {
+    if (command !== program) command.copyInheritedSettings(program);
     command.exitOverride((error) => {
       verbName = command === program ? null : command.name();
       throw error;
     });
-    command.copyInheritedSettings(program);
   }
   try {
-    program.parse(argv, { from: 'user' });
+    program.parse(argv.length === 0 ? ['--help'] : argv, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode !== 0) throw new UsageError(problemOf(error), verbName);

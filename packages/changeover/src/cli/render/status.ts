@@ -91,7 +91,7 @@ function gatewayText(stats: GatewayStats): string {
     plural(stats.workers.length, 'worker'),
     `${showCount(inFlight.legacy + inFlight.next)} in flight`,
     `${showCount(held)} held`,
-    `${showCount(streams)} streams`,
+    plural(streams, 'stream'),
     `${showCount(stats.accepted)} accepted`,
     ...(failed + refused > 0 ? [`${showCount(failed)} failed`, `${showCount(refused)} refused`] : []),
   ].join(', ');

@@ -49,7 +49,7 @@ export function renderFindings(screen: Screen, findings: readonly Finding[], ind
       }),
       ...(remedy === undefined
         ? []
-        : columns([['', style.accent('→'), remedyText(remedy)]], { indent, width: screen.width })),
+        : columns([[' ', style.accent('→'), remedyText(remedy)]], { indent, width: screen.width })),
     ]);
 }
 
