@@ -22,7 +22,7 @@ import { NO_NUMPY, pythonsWithNumpy } from '../../../testing/cpython.ts';
 import { tempFolder, type TempFolder } from '../../../testing/temp.ts';
 import { stampOf } from '../../durable.ts';
 import { NdArray, writePickle } from '../../python/index.ts';
-import { faces } from './document.fixture.ts';
+import { faces } from './document.child.ts';
 import { document } from './document.ts';
 import { jsonFormat } from './format.ts';
 
