@@ -11,6 +11,7 @@ const percent = z.number().min(0).max(100);
 const pin = z.int().min(1).max(40);
 const seconds = z.number().min(0);
 const timeout = z.number().min(1);
+const MAX_PORT = 65_535;
 const size = z.tuple([z.int().min(1), z.int().min(1)]);
 
 /** A section whose missing keys, and whose absence, mean the defaults; a key that does not exist is an error. */
@@ -172,7 +173,7 @@ export const PipelineConfig = section({
   }),
   web_interface: section({
     host: z.string().default('127.0.0.1'),
-    port: z.int().min(0).max(65_535).default(5000),
+    port: z.int().min(0).max(MAX_PORT).default(5000),
   }),
   monitoring: section({
     health_check_interval: timeout.default(30),
@@ -210,10 +211,10 @@ export async function readConfiguration(root: string, environment = process.env)
   const parsed = PipelineConfig.safeParse(json((await readOptional(file)) ?? '{}', file));
   if (!parsed.success) throw new Error(`${file} is not valid:\n${z.prettifyError(parsed.error)}`);
   const settings = parsed.data;
-  if (environment['PORT'] !== undefined) {
-    settings.web_interface.port = PipelineConfig.unwrap().shape.web_interface.parse({
-      port: Number(environment['PORT']),
-    }).port;
+  const port = environment['PORT'];
+  if (port !== undefined) {
+    if (!/^\d{1,5}$/.test(port) || Number(port) > MAX_PORT) throw new Error(`PORT is no port: '${port}'`);
+    settings.web_interface.port = Number(port);
   }
   const stored = parseEnv((await readOptional(path.join(root, 'config/secrets.env'))) ?? '');
   const secret = (key: string) => environment[key] ?? stored[key] ?? null;

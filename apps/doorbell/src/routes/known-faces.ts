@@ -54,13 +54,19 @@ async function form(request: FastifyRequest): Promise<{ readonly name: string | 
   let name: string | null = null;
   let file: Buffer | null = null;
   if (!request.isMultipart()) return { name, file };
-  for await (const part of request.parts()) {
-    if (part.type === 'file') {
-      const bytes = await part.toBuffer();
-      if (part.fieldname === 'file' && part.filename !== '') file = bytes;
-    } else if (part.fieldname === 'name' && typeof part.value === 'string') {
-      name = part.value;
+  try {
+    for await (const part of request.parts()) {
+      if (part.type === 'file') {
+        const bytes = await part.toBuffer();
+        if (part.fieldname === 'file' && part.filename !== '') file = bytes;
+      } else if (part.fieldname === 'name' && typeof part.value === 'string') {
+        name = part.value;
+      }
     }
+  } catch (error) {
+    // A form that is too large has its own status; one that cannot be read is the client's mistake.
+    if ((error as { statusCode?: number }).statusCode !== undefined) throw error;
+    throw new HttpError(400, `Failed to read the form: ${error instanceof Error ? error.message : String(error)}`);
   }
   return { name, file };
 }

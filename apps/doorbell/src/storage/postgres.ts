@@ -27,8 +27,8 @@ import {
 /** How long a statement waits for a lock that another process holds. */
 const LOCK_TIMEOUT_MS = 5000;
 const CONNECT_TIMEOUT_MS = 5000;
-/** `raise_exception`: what a trigger or function throws with RAISE. */
-const RAISED = 'P0001';
+/** How a fence refuses: `read_only_sql_transaction`, or `raise_exception`, the default of RAISE. */
+const REFUSALS = ['25006', 'P0001'];
 /** Serialises schema changes of several starting processes. */
 const MIGRATION_LOCK = 3_512_041_727;
 
@@ -143,7 +143,7 @@ export class PostgresStorage implements Storage {
       await client.query('ROLLBACK').catch(() => {
         broken = true;
       });
-      throw (error as { code?: string }).code === RAISED ? new StoreRefused(error) : error;
+      throw REFUSALS.includes((error as { code?: string }).code ?? '') ? new StoreRefused(error) : error;
     } finally {
       client.release(broken);
     }
