@@ -42,7 +42,10 @@ const fromSqlite = sync({
   },
 });
 
-/** A line of the log is known by where it begins until the new side gives it a number of its own. */
+/**
+ * A line of the legacy is known by where it begins. Its note gets a negative number, so that its key alone tells it from a note of the new
+ * side, whose line is named after the note.
+ */
 const fromLog = sync({
   name: 'notes',
   from: log(path.join(legacyRoot, 'data/notes.log'), { format: 'python' }),
@@ -53,7 +56,7 @@ const fromLog = sync({
       from: 'lines',
       key: {
         to: ([id]) => [idOfLine(String(id))],
-        back: ([id]) => [`note-${String(id)}`],
+        back: ([id]) => [lineOfId(Number(id))],
       },
       row: {
         to: (line) => {
@@ -69,7 +72,7 @@ const fromLog = sync({
           };
         },
         back: ({ id, token, body, changed_at }) => ({
-          id: `note-${String(id)}`,
+          id: lineOfId(Number(id)),
           text: formatPythonLiteral({ token: String(token), body: String(body), time: float(Number(changed_at)) }),
         }),
       },
@@ -77,8 +80,14 @@ const fromLog = sync({
   },
 });
 
+const FIRST_BYTE = -(2 ** 40);
+
 function idOfLine(id: string): number {
-  return id.startsWith('@') ? Number(id.slice(1)) + 1 : Number(id.slice('note-'.length));
+  return id.startsWith('@') ? FIRST_BYTE + Number(id.slice(1)) : Number(id.slice('note-'.length));
+}
+
+function lineOfId(id: number): string {
+  return id < 0 ? `@${id - FIRST_BYTE}` : `note-${id}`;
 }
 
 const data: DataDefinition[] = [

@@ -17,7 +17,7 @@ import {
   type NotesSide,
 } from 'changeover/testing';
 
-const CONFIG = fileURLToPath(new URL('./notes.config.ts', import.meta.url));
+const CONFIG = fileURLToPath(new URL((process.env['NOTES_CONFIG'] ?? './notes.config.ts'), import.meta.url));
 const BIN = path.join(
   path.dirname(createRequire(import.meta.url).resolve('changeover/package.json')),
   'bin/changeover.js',
@@ -115,7 +115,8 @@ export class NotesSystem {
       lanes: 3,
       rate: CLIENT_RATE,
       operations: this.store === 'sqlite' ? ['update', 'delete'] : [],
-      pictures: true,
+      tags: this.store === 'sqlite',
+      pictures: process.env['NOTES_CONFIG'] === undefined,
     });
   }
 
@@ -135,7 +136,11 @@ export class NotesSystem {
   }
 
   /** Runs one verb of the command line to its end. */
-  async verb(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<VerbResult> {
+  async verb(
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    onOutput: (text: string) => void = () => undefined,
+  ): Promise<VerbResult> {
     const child = spawn(
       process.execPath,
       [BIN, ...args, '--config', CONFIG, '--state', this.stateDir, '--json', '--yes'],
@@ -147,8 +152,12 @@ export class NotesSystem {
       },
     );
     let output = '';
-    for (const stream of [child.stdout, child.stderr])
-      stream.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (chunk: string) => {
+        output += chunk;
+        onOutput(chunk);
+      });
+    }
     const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
     return { code, signal, output };
   }
@@ -160,11 +169,13 @@ export class NotesSystem {
   async status(): Promise<StatusLine> {
     const { code, output } = await this.verb(['status']);
     if (code !== 0) throw new Error(`status failed:\n${output}`);
-    const last = JSON.parse(output.trim().split('\n').at(-1) ?? '') as {
-      authority: { side: 'legacy' | 'next'; state: string };
-      hold: StatusLine['hold'];
-      run: { status: string } | null;
-      units: { name: string; status: { pid: number | null } }[];
+    const { status: last } = JSON.parse(output.trim().split('\n').at(-1) ?? '') as {
+      status: {
+        authority: { side: 'legacy' | 'next'; state: string };
+        hold: StatusLine['hold'];
+        run: { status: string } | null;
+        units: { name: string; status: { pid: number | null } }[];
+      };
     };
     const units = last.units.map(({ name, status }) => ({ name, pid: status.pid }));
     return {

@@ -16,7 +16,12 @@ export interface ClientOptions {
 }
 
 export type ToClient =
-  | { readonly type: 'compare'; readonly side: 'legacy' | 'next'; readonly root: string; readonly databaseUrl: string | null }
+  | {
+      readonly type: 'compare';
+      readonly side: 'legacy' | 'next';
+      readonly root: string;
+      readonly databaseUrl: string | null;
+    }
   | { readonly type: 'phase'; readonly name: 'quiet' | 'move' | 'switch' }
   | { readonly type: 'pause' }
   | { readonly type: 'resume' }
@@ -75,7 +80,9 @@ class Household {
   }
 
   async live(): Promise<void> {
-    const readers = Array.from({ length: READ_LANES }, (_, lane) => this.#repeat(READ_PAUSE_MS, () => this.#read(lane)));
+    const readers = Array.from({ length: READ_LANES }, (_, lane) =>
+      this.#repeat(READ_PAUSE_MS, () => this.#read(lane)),
+    );
     const writers = [
       this.#repeat(GUEST_PAUSE_MS, () => this.#writing(() => this.#welcomeGuest())),
       this.#repeat(CAPTURE_PAUSE_MS, () => this.#writing(() => this.#takePicture())),
@@ -101,7 +108,8 @@ class Household {
 
   async compare(request: Extract<ToClient, { type: 'compare' }>): Promise<ComparisonReport> {
     await this.pause();
-    const contents = request.side === 'legacy' ? inspectLegacy(request.root) : await inspectNext(request.root, request.databaseUrl);
+    const contents =
+      request.side === 'legacy' ? inspectLegacy(request.root) : await inspectNext(request.root, request.databaseUrl);
     const { writes, missing, duplicated } = compare(this.#ledger.writes, contents);
     this.resume();
     const examples = [...missing.slice(0, 3), ...duplicated.slice(0, 3)].map((write) => JSON.stringify(write));
@@ -194,10 +202,18 @@ class Household {
   }
 
   /** Null, and counted as failed, for whatever a household would call a failure. */
-  async #request(method: string, path: string, init: { readonly body?: FormData } = {}): Promise<Record<string, unknown> | null> {
+  async #request(
+    method: string,
+    path: string,
+    init: { readonly body?: FormData } = {},
+  ): Promise<Record<string, unknown> | null> {
     this.#requests += 1;
     try {
-      const response = await fetch(new URL(path, this.#options.url), { method, ...init, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
+      const response = await fetch(new URL(path, this.#options.url), {
+        method,
+        ...init,
+        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+      });
       const text = await response.text();
       const body = JSON.parse(text) as Record<string, unknown>;
       if (response.ok && body['status'] !== 'error') return body;

@@ -38,7 +38,8 @@ export function inspectLegacy(root: string): Contents {
 
 /** Reads the new side's database and folder of captures. */
 export async function inspectNext(root: string, databaseUrl: string | null): Promise<Contents> {
-  const names = "SELECT p.person_name AS name FROM face_encodings e JOIN persons p ON p.person_id = e.person_id WHERE p.is_blacklisted = 0";
+  const names =
+    'SELECT p.person_name AS name FROM face_encodings e JOIN persons p ON p.person_id = e.person_id WHERE p.is_blacklisted = 0';
   const events = 'SELECT "timestamp" AS time FROM events';
   const captures = hashFolder(path.join(root, 'data/captures'));
   if (databaseUrl !== null) {
@@ -47,7 +48,11 @@ export async function inspectNext(root: string, databaseUrl: string | null): Pro
     try {
       const people = await client.query<{ name: string }>(names);
       const times = await client.query<{ time: number }>(events);
-      return { names: people.rows.map(({ name }) => name), captures, eventTimesMs: times.rows.map(({ time }) => time * 1000) };
+      return {
+        names: people.rows.map(({ name }) => name),
+        captures,
+        eventTimesMs: times.rows.map(({ time }) => time * 1000),
+      };
     } finally {
       await client.end();
     }
@@ -55,9 +60,15 @@ export async function inspectNext(root: string, databaseUrl: string | null): Pro
   const database = new DatabaseSync(path.join(root, 'data/pipeline.db'), { readOnly: true, timeout: 5000 });
   try {
     return {
-      names: database.prepare(names).all().map(({ name }) => String(name)),
+      names: database
+        .prepare(names)
+        .all()
+        .map(({ name }) => String(name)),
       captures,
-      eventTimesMs: database.prepare(events).all().map(({ time }) => Number(time) * 1000),
+      eventTimesMs: database
+        .prepare(events)
+        .all()
+        .map(({ time }) => Number(time) * 1000),
     };
   } finally {
     database.close();
@@ -98,7 +109,12 @@ function countOf(write: Write, contents: Contents, pressesMs: readonly number[])
 
 function hashFolder(folder: string): Map<string, string> {
   return new Map(
-    readdirSync(folder).map((name) => [name, createHash('sha256').update(readFileSync(path.join(folder, name))).digest('hex')]),
+    readdirSync(folder).map((name) => [
+      name,
+      createHash('sha256')
+        .update(readFileSync(path.join(folder, name)))
+        .digest('hex'),
+    ]),
   );
 }
 

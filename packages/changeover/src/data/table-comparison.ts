@@ -27,16 +27,29 @@ export class TableComparison {
   readonly #target: OpenStore;
   readonly #mapper: RowMapper;
   readonly #chunkRows: number;
+  readonly #content: (ctx: Context, map: TableMap, existing: readonly Row[]) => Promise<readonly Row[]>;
 
-  constructor(source: OpenStore, target: OpenStore, mapper: RowMapper, chunkRows: number) {
+  /** @param content What a target that is replaced as a whole should hold, given what it holds. */
+  constructor(
+    source: OpenStore,
+    target: OpenStore,
+    mapper: RowMapper,
+    chunkRows: number,
+    content: (ctx: Context, map: TableMap, existing: readonly Row[]) => Promise<readonly Row[]>,
+  ) {
     this.#source = source;
     this.#target = target;
     this.#mapper = mapper;
     this.#chunkRows = chunkRows;
+    this.#content = content;
   }
 
   /** Every row of the source, then every row of the target that no row of the source accounts for. Chunk by chunk. */
   async *all(ctx: Context, map: TableMap): AsyncGenerator<Compared> {
+    if (this.#target.arrange !== undefined) {
+      yield await this.#whole(ctx, map);
+      return;
+    }
     for await (const rows of this.#chunks(ctx, this.#source, map.source)) yield this.#compare(ctx, map, rows, []);
     for await (const rows of this.#chunks(ctx, this.#target, map.target)) {
       const differences = await this.#extras(ctx, map, rows);
@@ -49,6 +62,7 @@ export class TableComparison {
    * change in between.
    */
   async keys(ctx: Context, map: TableMap, keys: readonly Key[]): Promise<Compared> {
+    if (this.#target.arrange !== undefined) return this.#whole(ctx, map);
     const wanted = keys.filter((key) => map.keyTo(key) !== null);
     const targetKeys = wanted.flatMap((key) => {
       const target = map.keyTo(key);
@@ -59,6 +73,19 @@ export class TableComparison {
     const present = new Set(rows.map((row) => encodeKey(keyOf(row, map.source.key))));
     const gone = wanted.filter((key) => !present.has(encodeKey(key)));
     return this.#compare(ctx, map, rows, gone, held);
+  }
+
+  /** The key of a row may be its place among all rows, so one row alone cannot be compared. Such stores are small. */
+  async #whole(ctx: Context, map: TableMap): Promise<Compared> {
+    const existing: Row[] = [];
+    for await (const rows of this.#chunks(ctx, this.#target, map.target)) existing.push(...rows);
+    const comparison = new RowComparison(this.#target, map.target);
+    const expected = await comparison.withKeys(await this.#content(ctx, map, existing));
+    const actual = new Map(existing.map((row) => [idOf(comparison, map, row), row]));
+    const differences = await this.#match(comparison, map, expected, actual);
+    const wanted = new Set(expected.map((row) => idOf(comparison, map, row)));
+    for (const [id, row] of actual) if (!wanted.has(id)) differences.push(difference(map, 'extra', row, []));
+    return { rows: expected.length, differences };
   }
 
   async #compare(
@@ -82,6 +109,19 @@ export class TableComparison {
     for (const row of held ?? (await this.#target.rows(map.target.name, wanted)))
       actual.set(idOf(comparison, map, row), row);
 
+    const differences = await this.#match(comparison, map, expected, actual);
+    for (const row of absentRows)
+      if (actual.has(idOf(comparison, map, row))) differences.push(difference(map, 'extra', row, []));
+    return { rows: expected.length, differences };
+  }
+
+  /** Rows that are missing or different; the order is that of `expected`, the missing first. */
+  async #match(
+    comparison: RowComparison,
+    map: TableMap,
+    expected: readonly Row[],
+    actual: ReadonlyMap<string, Row>,
+  ): Promise<Difference[]> {
     const differences: Difference[] = [];
     const pairs: (readonly [Row, Row])[] = [];
     for (const row of expected) {
@@ -89,14 +129,12 @@ export class TableComparison {
       if (found === undefined) differences.push(difference(map, 'missing', row, []));
       else pairs.push([row, found]);
     }
-    for (const row of absentRows)
-      if (actual.has(idOf(comparison, map, row))) differences.push(difference(map, 'extra', row, []));
     const columns = await comparison.differences(pairs);
     pairs.forEach(([row], index) => {
       const differing = columns[index] ?? [];
       if (differing.length > 0) differences.push(difference(map, 'different', row, differing));
     });
-    return { rows: expected.length, differences };
+    return differences;
   }
 
   async #extras(ctx: Context, map: TableMap, rows: readonly Row[]): Promise<Difference[]> {

@@ -67,7 +67,13 @@ export class TableSync {
     this.#chunkRows = parts.chunkRows;
     this.#lookups = parts.lookups;
     this.#mapper = new RowMapper(parts.name, parts.source, parts.target, parts.lookups);
-    this.comparison = new TableComparison(parts.source, parts.target, this.#mapper, parts.chunkRows);
+    this.comparison = new TableComparison(
+      parts.source,
+      parts.target,
+      this.#mapper,
+      parts.chunkRows,
+      async (ctx, map, existing) => (await this.content(ctx, map, existing)).rows,
+    );
   }
 
   /** True when every table of this run was copied to its end. */
@@ -172,7 +178,8 @@ export class TableSync {
       if (now !== undefined) result.push({ ...row, ...now });
       else if (stays.has(id) || !(await this.#mapper.isOurs(ctx, map, row))) result.push(row);
     }
-    return { rows: [...result, ...made.values()], fates };
+    const rows = [...result, ...made.values()];
+    return { rows: [...(this.target.arrange?.(map.target.name, rows) ?? rows)], fates };
   }
 
   /**

@@ -112,6 +112,11 @@ export interface OpenStore {
   write(batch: WriteBatch): Promise<void>;
   /** Only for `whole` stores: makes the content exactly these rows, durably and atomically; leaves the bytes alone if it already is. */
   replace?(content: Readonly<Record<string, readonly Row[]>>, epoch: number): Promise<void>;
+  /**
+   * Only for `whole` stores: the rows as the store will hold them. Where part of the key is a row's place in a list, places are numbered again
+   * without gaps, in the order of the given ones.
+   */
+  arrange?(table: string, rows: readonly Row[]): readonly Row[];
   ledger(run: string, sync: string): Promise<LedgerEntry[]>;
   /** Deletes all rows of `tables` through the bypass (children first); for a new run on a used target. */
   empty(tables: readonly string[], epoch: number): Promise<void>;

@@ -9,6 +9,11 @@ import type { Options } from './reader.ts';
 export interface DocumentTable<Contents> {
   /** Key columns in order; two rows must not have the same key. */
   readonly key: readonly string[];
+  /**
+   * The key column that is a row's place in a list, from 0 without gaps; the other key columns say which list. Rows that come back may have
+   * any places in the right order: they are numbered again. Default: no column is a place.
+   */
+  readonly order?: string;
   /** Columns with their types, for the plan's checks. Default: those of the rows that are there. */
   readonly columns?: Readonly<Record<string, string>>;
   /** The rows in the contents of all files, where a missing file is null. Must give equal rows for equal contents. */

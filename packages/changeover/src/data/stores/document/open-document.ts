@@ -140,6 +140,24 @@ export class OpenDocument implements OpenStore {
     });
   }
 
+  arrange(table: string, rows: readonly Row[]): readonly Row[] {
+    const { key, order } = this.#table(table);
+    if (order === undefined) return rows;
+    const places = new Map<string, number>();
+    const inOrder = [...rows].sort((a, b) => compareKeys(keyOf(a, [order]), keyOf(b, [order])));
+    return inOrder.map((row) => {
+      const list = encodeKey(
+        keyOf(
+          row,
+          key.filter((column) => column !== order),
+        ),
+      );
+      const place = places.get(list) ?? 0;
+      places.set(list, place + 1);
+      return { ...row, [order]: place };
+    });
+  }
+
   ledger(run: string, sync: string): Promise<LedgerEntry[]> {
     return this.#do('reading the ledger', () => this.#sidecar.ledger(run, sync));
   }
