@@ -16,7 +16,9 @@ import { openUpstreams } from './upstream.ts';
 
 /** How often a worker looks whether the authority has changed. */
 const FOLLOW_MS = 5;
-/** How often it reports when nothing of interest happens. */
+/** How often it reports when its counts change, … */
+const REPORT_MS = 25;
+/** … and when they do not. */
 const HEARTBEAT_MS = 250;
 /** Between the refusal of what is still parked and the end, when it is stopped. */
 const FAREWELL_MS = 300;
@@ -132,9 +134,11 @@ class Worker {
     admission.tick();
     for (const exchange of unflushed.splice(0)) exchange.flushHead();
     const nowMs = monotonicMs();
-    const isWatched = this.#hold !== 'none' || ledger.held > 0;
-    const isDue = nowMs - this.#lastReport.atMs >= HEARTBEAT_MS;
-    if (isDue || (isWatched && JSON.stringify(ledger) !== this.#lastReport.text)) this.#writeReport();
+    const sinceMs = nowMs - this.#lastReport.atMs;
+    // While requests are held somebody waits for the counts: every change is reported at once.
+    const minMs = this.#hold !== 'none' || ledger.held > 0 ? 0 : REPORT_MS;
+    if (sinceMs >= HEARTBEAT_MS) this.#writeReport();
+    else if (sinceMs >= minMs && JSON.stringify(ledger) !== this.#lastReport.text) this.#writeReport();
     if (this.#desk.isRetiring) this.#endWhenDone(nowMs);
   }
 

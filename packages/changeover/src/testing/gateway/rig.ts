@@ -147,3 +147,15 @@ function contextFor(folder: string): Context {
     report: { progress: () => undefined, warn: () => undefined, log: () => undefined },
   };
 }
+
+/** Asks over a connection that is already open, to its end; null when it is reset before an answer. */
+export async function requestOn(socket: Socket, path: string): Promise<string | null> {
+  let text = '';
+  socket.on('data', (chunk) => (text += chunk.toString('latin1')));
+  const closed = new Promise((resolve) => {
+    socket.on('error', resolve).on('close', resolve);
+  });
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n`);
+  await closed;
+  return text === '' ? null : text;
+}
