@@ -2,7 +2,7 @@ import type { CutoverResult } from '../changeover.ts';
 import { cleanLine } from './render/text.ts';
 import { showDuration } from './render/units.ts';
 import { renderVerdicts, summarizeVerdicts } from './render/verdicts.ts';
-import { DECLINED, standing, type ExitCode, type Verb } from './verb.ts';
+import { DECLINED, standing, untold, type ExitCode, type Verb } from './verb.ts';
 
 export const cutover: Verb = {
   name: 'cutover',
@@ -26,10 +26,7 @@ export const cutover: Verb = {
     return {
       exitCode,
       text: [
-        ...renderVerdicts(
-          screen,
-          result.verdicts.filter(({ outcome }) => outcome !== 'PASS'),
-        ),
+        ...renderVerdicts(screen, untold(call, result.verdicts)),
         `${headline}  ${summarizeVerdicts(screen, result.verdicts)}`,
         ...(await standing(call)),
       ].join('\n'),

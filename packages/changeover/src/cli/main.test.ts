@@ -533,6 +533,26 @@ it('a terminal gets bars that are removed before the end', async () => {
   expect(ran.stdout).toContain('\u001b[2A\r\u001b[0J');
 });
 
+it('a verdict that was told while a verb ran is not told again at its end', async () => {
+  let emit: OpenOptions['onEvent'];
+  const verify = (told: Verdict, untold: Verdict) =>
+    cli('verify', {
+      script: {
+        onOpen: (options) => {
+          emit = options.onEvent;
+        },
+        verify: () => {
+          emit?.({ event: 'verdict', verdict: told });
+          return Promise.resolve([told, untold]);
+        },
+      },
+    });
+  const ran = await verify(verdict('FAIL'), { ...verdict('PASS'), check: 'faces: rows equal' });
+  expect(ran.stdout).toBe(
+    '  FAIL  events: rows equal  12 rows\n  PASS  faces: rows equal  12 rows\n1 failed, 1 passed\n',
+  );
+});
+
 it('every command that a hint of the catalogue names exists', () => {
   const verbs = [...VERBS.map(({ name }) => name), '--help'];
   for (const [code, { hint }] of Object.entries(CATALOGUE)) {

@@ -1,4 +1,4 @@
-import type { ChangeoverEvent, Status } from '../changeover.ts';
+import type { ChangeoverEvent, Status, Verdict } from '../changeover.ts';
 import { LiveRegion } from './live.ts';
 import { renderFailure, renderLeft, type Failure } from './render/error.ts';
 import { EMPTY_VIEW, keepsProgress, nextView, renderEvent, renderLive, type RunView } from './render/progress.ts';
@@ -15,6 +15,8 @@ export interface Output {
   show(text: string, data: { readonly event: string }): void;
   result(text: string, data: object): void;
   fail(failure: Failure, left: Status | null): void;
+  /** False for a verdict that has already been told as an event. */
+  isNew(verdict: Verdict): boolean;
   /** Removes the bars, so that a question or the end stands alone. */
   settle(): void;
 }
@@ -52,6 +54,10 @@ class JsonOutput implements Output {
     this.#line({ event: 'error', code, message, hint, exitCode, causes, state });
   }
 
+  isNew(): boolean {
+    return true;
+  }
+
   settle(): void {
     // Lines stay as they are.
   }
@@ -68,6 +74,7 @@ class HumanOutput implements Output {
   readonly #live: LiveRegion | null;
   #view: RunView = EMPTY_VIEW;
   #progressShownAtMs: number | null = null;
+  readonly #told = new Set<string>();
   #painter: NodeJS.Timeout | null = null;
 
   constructor(terminal: Terminal) {
@@ -90,6 +97,7 @@ class HumanOutput implements Output {
       this.#progressShownAtMs = nowMs;
     }
     if (line !== null) this.#print(line);
+    if (event.event === 'verdict') this.#told.add(identityOf(event.verdict));
     if (this.#live !== null && this.#painter === null) {
       this.#painter = setInterval(() => {
         this.#paint();
@@ -119,6 +127,10 @@ class HumanOutput implements Output {
     this.#terminal.stderr.write(`${text}\n`);
   }
 
+  isNew(verdict: Verdict): boolean {
+    return !this.#told.has(identityOf(verdict));
+  }
+
   settle(): void {
     if (this.#painter !== null) clearInterval(this.#painter);
     this.#painter = null;
@@ -133,4 +145,8 @@ class HumanOutput implements Output {
     if (this.#live === null) this.#terminal.stdout.write(`${text}\n`);
     else this.#live.print(text);
   }
+}
+
+function identityOf({ check, outcome, evidence }: Verdict): string {
+  return JSON.stringify([check, outcome, evidence]);
 }

@@ -43,6 +43,7 @@ export async function performVerb(
           screen: output.screen,
           cwd: terminal.cwd,
           ask: (decision) => ask(shell, decision, { changeover, verb, options, signal }),
+          isNew: (verdict) => output.isNew(verdict),
           say: (text, data) => {
             output.say(text, data);
           },

@@ -1,7 +1,7 @@
 import { cleanLine } from './render/text.ts';
 import { plural } from './render/units.ts';
 import { renderVerdicts } from './render/verdicts.ts';
-import { DECLINED, exitCodeOf, standing, type Verb } from './verb.ts';
+import { DECLINED, exitCodeOf, standing, untold, type Verb } from './verb.ts';
 
 export const rollback: Verb = {
   name: 'rollback',
@@ -19,10 +19,7 @@ export const rollback: Verb = {
     const { style } = call.screen;
     const outcome = await call.changeover.rollback({ dryRun, signal: call.signal });
     const returned = outcome.returned.map(({ table, rows }) => `  ${plural(rows, 'row')} of ${cleanLine(table)}`);
-    const verdicts = renderVerdicts(
-      call.screen,
-      outcome.verdicts.filter((verdict) => verdict.outcome !== 'PASS'),
-    );
+    const verdicts = renderVerdicts(call.screen, untold(call, outcome.verdicts));
     if (dryRun) {
       const { notReturnable } = await call.changeover.status();
       const kept = notReturnable.map(

@@ -1,6 +1,6 @@
 import type { RunOutcome, Stage } from '../changeover.ts';
 import { renderVerdicts, summarizeVerdicts } from './render/verdicts.ts';
-import { DECLINED, exitCodeOf, standing, UsageError, type Answer, type Call, type Verb } from './verb.ts';
+import { DECLINED, exitCodeOf, standing, untold, UsageError, type Answer, type Call, type Verb } from './verb.ts';
 
 const BEFORE_THE_SWITCH = ['prepare', 'backup', 'config', 'data', 'integrate'] as const satisfies readonly Stage[];
 const PAST_THE_SWITCH = ['cutover', 'validate', 'cleanup'] as const satisfies readonly Stage[];
@@ -56,10 +56,7 @@ const WORDS: Readonly<Record<RunOutcome['status'], string>> = {
 
 async function answer(call: Call, outcome: RunOutcome): Promise<Answer> {
   const { screen } = call;
-  const verdicts = renderVerdicts(
-    screen,
-    outcome.verdicts.filter((verdict) => verdict.outcome !== 'PASS'),
-  );
+  const verdicts = renderVerdicts(screen, untold(call, outcome.verdicts));
   const exitCode = exitCodeOf(outcome.status);
   const mark = {
     0: screen.style.good('✔'),

@@ -5,7 +5,7 @@ export const uninstall: Verb = {
   name: 'uninstall',
   summary: 'remove everything that was added to the systems',
   details:
-    'Triggers, tables, functions, and the gateway. Rows, settings and snapshots stay. `changeover plan --full` lists it beforehand.',
+    'Triggers, tables and functions in the stores, the gateway, and the folder with the journal and the snapshots. The rows and settings of both sides stay. `changeover plan --full` lists it beforehand.',
   examples: [
     { command: 'changeover uninstall', does: 'show what it means, ask, and remove' },
     { command: 'changeover uninstall --yes', does: 'without a question' },

@@ -1,4 +1,4 @@
-import type { Changeover, DecisionBrief, RunStatus } from '../changeover.ts';
+import type { Changeover, DecisionBrief, RunStatus, Verdict } from '../changeover.ts';
 import { renderLeft } from './render/error.ts';
 import type { Screen } from './render/text.ts';
 
@@ -16,6 +16,8 @@ export interface Call {
   readonly signal: AbortSignal;
   /** Shows what the decision means and asks; with `--yes` it only shows. */
   ask(decision: DecisionBrief['decision']): Promise<boolean>;
+  /** False for a verdict that is on the screen already, because it was told while the verb ran. */
+  readonly isNew: (verdict: Verdict) => boolean;
   say(text: string, data?: { readonly event: string }): void;
   show(text: string, data: { readonly event: string }): void;
 }
@@ -71,6 +73,11 @@ export function exitCodeOf(status: RunStatus): ExitCode {
     case 'paused':
       return 3;
   }
+}
+
+/** The verdicts to show at the end: what did not pass and is not on the screen yet. */
+export function untold({ isNew }: Call, verdicts: readonly Verdict[]): Verdict[] {
+  return verdicts.filter((verdict) => verdict.outcome !== 'PASS' && isNew(verdict));
 }
 
 /** The last two lines after anything was changed: how it stands now, and the next command. */

@@ -12,11 +12,11 @@ export const verify: Verb = {
     { command: 'changeover verify', does: 'all checks with what was seen' },
     { command: 'changeover verify --json | grep verdict', does: 'one verdict a line' },
   ],
-  async run({ changeover, signal, screen }) {
+  async run({ changeover, signal, screen, isNew }) {
     const verdicts = await changeover.verify({ signal });
     return {
       exitCode: exitCodeOfVerdicts(verdicts),
-      text: [...renderVerdicts(screen, verdicts), '', summarizeVerdicts(screen, verdicts)].join('\n').trimStart(),
+      text: [...renderVerdicts(screen, verdicts.filter(isNew)), summarizeVerdicts(screen, verdicts)].join('\n'),
       result: { verdicts },
     };
   },

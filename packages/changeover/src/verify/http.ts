@@ -57,9 +57,8 @@ export function http<Body = unknown>(path: string, expected: number | Condition<
   return {
     name,
     spec: specOf({ http: path, method, headers: shownHeaders, expect: options.expect ?? null, timeoutMs }),
-    async run(ctx, { url, side }) {
-      if (url === null)
-        return [inconclusive(name, `nobody to ask: the gateway is not running, ${side} has no address`)];
+    async run(ctx, { url }) {
+      if (url === null) return [inconclusive(name, 'nobody to ask: the gateway is not running')];
       return [
         await ask(ctx, name, `${url.replace(/\/$/, '')}${path}`, {
           method,

@@ -15,10 +15,15 @@ export function renderReport(screen: Screen, report: PlanReport, full: boolean):
     bytes === null ? '' : showBytes(bytes),
     givenUp.length === 0 ? '' : style.warn(`not returned by a rollback: ${givenUp.map(cleanLine).join('; ')}`),
   ]);
-  const pauses = report.pauses.map(({ what, expectedMs, deadlineMs, whenMissed }) => [
-    cleanLine(what),
-    expectedMs === null ? 'not measured yet' : `about ${showDuration(expectedMs)}`,
-    `at most ${showDuration(deadlineMs)}, then: ${cleanLine(whenMissed)}`,
+  const pauses = report.pauses.flatMap(({ what, expectedMs, deadlineMs, whenMissed }) => [
+    ...columns([[cleanLine(what)]], { indent: 2, width }),
+    ...columns(
+      [
+        [style.dim('takes'), expectedMs === null ? 'not measured yet' : `about ${showDuration(expectedMs)}`],
+        [style.dim('at most'), `${showDuration(deadlineMs)}, then: ${cleanLine(whenMissed)}`],
+      ],
+      { indent: 4, width },
+    ),
   ]);
   return [
     `${style.bold(cleanLine(report.name))}  ${style.dim(`plan ${report.hash.slice(0, 12)}`)}`,
@@ -30,7 +35,7 @@ export function renderReport(screen: Screen, report: PlanReport, full: boolean):
     ...settings(screen, report.settings, cut),
     ...block(screen, 'Data', cut(columns(tables, { indent: 2, width, right: [1, 2] }))),
     ...block(screen, 'Added to the systems, and removed again', footprint(screen, report, full)),
-    ...block(screen, 'Pauses', columns(pauses, { indent: 2, width })),
+    ...block(screen, 'Pauses', pauses),
     ...block(
       screen,
       'Not returned by a rollback',

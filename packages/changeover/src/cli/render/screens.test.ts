@@ -67,9 +67,9 @@ describe('status', () => {
   May write  next
   Held       nothing
   State      LIVE_NEW  epoch 7
-  Progress   ██████████████████▍─  92 %  3.0 s left
+  Progress   ██████████████████▍─  92 %  3 s left
   Changes    0 left to apply
-  Owner      pid 123, \`changeover run\`, since 4.0 s
+  Owner      pid 123, \`changeover run\`, since 4 s
   Keeper     pid 99, seen 200 ms ago
   Gateway    2 workers, 12 in flight, 0 held, 1 stream, 1,204 accepted
 
@@ -285,7 +285,9 @@ Added to the systems, and removed again
   data/pipeline.db  2 things
 
 Pauses
-  the switch  about 41 ms  at most 5.0 s, then: the legacy serves on
+  the switch
+    takes    about 41 ms
+    at most  5 s, then: the legacy serves on
 
 Not returned by a rollback
   ! the score of a face`);

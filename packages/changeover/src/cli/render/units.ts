@@ -20,7 +20,7 @@ export function showBytes(bytes: number): string {
 export function showDuration(ms: number): string {
   const whole = Math.max(0, ms);
   if (whole < 1_000) return `${Math.round(whole)} ms`;
-  if (whole < 9_950) return `${(whole / 1_000).toFixed(1)} s`;
+  if (whole < 9_950) return `${(whole / 1_000).toFixed(1).replace('.0', '')} s`;
   const seconds = Math.round(whole / 1_000);
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3_600) return pair(seconds, 60, 'min', 's');
