@@ -1,4 +1,5 @@
-import { open, readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import {
   float,
   formatPythonLiteral,
@@ -8,6 +9,8 @@ import {
   PyTuple,
   type PythonValue,
 } from 'changeover/python';
+
+const TAIL_BYTES = 64 * 1024;
 
 export type EventType = 'KNOWN_VISITOR' | 'UNKNOWN_VISITOR' | 'BLACKLIST_ALERT' | 'NO_FACES' | 'CAPTURE_FAILURE';
 
@@ -56,14 +59,24 @@ export async function appendEvent(file: string, event: VisitorEvent): Promise<vo
   }
 }
 
+/** Reads from the end, so that a year of lines costs no more than a day of them. */
 export async function lastLines(file: string, count: number): Promise<string[]> {
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-    throw error;
-  });
-  const lines = text.split('\n');
-  if (lines.at(-1) === '') lines.pop();
-  return lines.slice(-count);
+  if (!existsSync(file)) return [];
+  const handle = await open(file, 'r');
+  try {
+    const { size } = await handle.stat();
+    for (let length = TAIL_BYTES; ; length *= 4) {
+      const from = Math.max(0, size - length);
+      const tail = Buffer.alloc(size - from);
+      const { bytesRead } = await handle.read(tail, 0, tail.length, from);
+      const lines = tail.toString('utf8', 0, bytesRead).split('\n');
+      if (lines.at(-1) === '') lines.pop();
+      // The first line of a tail may be half a line.
+      if (from === 0 || lines.length > count) return lines.slice(-count);
+    }
+  } finally {
+    await handle.close();
+  }
 }
 
 /**

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { people, type Person } from '../seed/people.ts';
 import { Faces } from '../shared/faces.ts';
 import { until } from '../testing/client.ts';
-import { appendEvent, eventLine } from './event-log.ts';
+import { appendEvent, eventLine, lastLines } from './event-log.ts';
 import { facesPickle } from './face-book.ts';
 import { layout } from './files.ts';
 import { flaskJson } from './flask-json.ts';
@@ -183,6 +183,16 @@ test('lines with inf or numpy numbers are in the log and not in the recent event
       capture_path: null,
     },
   ]);
+});
+
+test('the last lines are found however long they are', async () => {
+  const file = path.join(temp.path, 'lines.log');
+  const lines = Array.from({ length: 300 }, (_, index) => `${index} ${'é'.repeat(index * 7)}`);
+  await writeFile(file, `${lines.join('\n')}\n`);
+  for (const count of [1, 20, 250, 300, 999]) expect(await lastLines(file, count)).toEqual(lines.slice(-count));
+  await writeFile(file, '');
+  expect(await lastLines(file, 5)).toEqual([]);
+  expect(await lastLines(`${file}.missing`, 5)).toEqual([]);
 });
 
 test('forgetting removes the first entry of a name from the pickle, and no picture', async () => {

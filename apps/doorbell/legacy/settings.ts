@@ -14,6 +14,7 @@ export interface LegacySettings {
   readonly includePhotoForKnown: boolean;
   readonly cameraResolution: readonly [number, number];
   readonly cameraRotation: number;
+  readonly wantedList: { readonly enabled: boolean; readonly apiUrl: string; readonly maxEntries: number };
   readonly telegram: {
     readonly chatId: string;
     readonly additionalChatIds: readonly string[];
@@ -61,6 +62,11 @@ export async function readSettings(root: string, environment = process.env): Pro
     includePhotoForKnown: flag('INCLUDE_PHOTO_FOR_KNOWN', 'False'),
     cameraResolution: [width ?? 1280, height ?? 720],
     cameraRotation: Number(constants.get('CAMERA_ROTATION') ?? 0),
+    wantedList: {
+      enabled: flag('FBI_UPDATE_ENABLED', 'True'),
+      apiUrl: text('FBI_API_URL', 'https://api.fbi.gov/wanted/v1/list'),
+      maxEntries: number('FBI_MAX_ENTRIES', '50'),
+    },
     telegram: {
       chatId: asText(telegram.get('TELEGRAM_CHAT_ID')),
       additionalChatIds: Array.isArray(others) ? others.map(asText) : [],

@@ -37,6 +37,8 @@ export async function makeFolders(places: Folders): Promise<void> {
 }
 
 let written = 0;
+/** So many pictures of the same second are not pictures any more. */
+const MAX_TAKEN_NAMES = 3600;
 
 /**
  * Writes a picture under a name that carries the time, durably, and returns the name. Names have one second of resolution: where
@@ -58,7 +60,7 @@ export async function addPicture(
       await handle.close();
     }
     const now = Date.now();
-    for (let later = 0; ; later++) {
+    for (let later = 0; later < MAX_TAKEN_NAMES; later++) {
       const name = nameAt(stampOf(new Date(now + later * 1000)));
       // A link, unlike a rename, fails where the name exists.
       if (await linked(unfinished, path.join(folder, name))) {
@@ -66,6 +68,7 @@ export async function addPicture(
         return name;
       }
     }
+    throw new Error(`there is no free name for a picture in ${folder}`);
   } finally {
     await unlink(unfinished);
   }

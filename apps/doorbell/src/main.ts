@@ -4,11 +4,16 @@
  *   PORT=5002 DOORBELL_ROOT=FOLDER [DATABASE_URL=postgres://…] [PASSIVE=1] [CAMERA_FOLDER=FOLDER] node src/main.ts
  */
 import { buildApp } from './app.ts';
+import { daily } from './daily.ts';
 import { rootFolder } from './files.ts';
+import { removeOldCaptures } from './retention.ts';
 import { openSystem } from './system.ts';
+import { refreshWantedList } from './wanted-list.ts';
 
 /** The models are loaded when the first answers are out. */
 const WARM_UP_AFTER_MS = 200;
+const WANTED_LIST_HOUR = 2;
+const RETENTION_HOUR = 3;
 
 const root = rootFolder();
 const system = await openSystem({ root });
@@ -17,6 +22,8 @@ const app = await buildApp(system);
 const address = await app.listen(settings.web_interface);
 console.log(`Doorbell at ${address}, data in ${root} and ${storage.kind}${activity.isActive ? '' : ', passive'}`);
 if (activity.isActive) notifications.start();
+if (settings.wanted_list.enabled) daily(WANTED_LIST_HOUR, activity, 'Wanted list', () => refreshWantedList(system));
+daily(RETENTION_HOUR, activity, 'Retention', () => removeOldCaptures(system));
 const warmUp = setTimeout(() => void faces.warm(), WARM_UP_AFTER_MS);
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop());

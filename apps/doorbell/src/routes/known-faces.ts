@@ -12,7 +12,7 @@ export function knownFaceRoutes(app: FastifyInstance, system: System): void {
   const { activity, camera, places, settings, storage } = system;
 
   app.get('/api/faces/known', async () => {
-    const known = (await storage.encodings()).filter((one) => !one.isBlacklisted).map(({ name }) => name);
+    const known = (await storage.people()).filter((one) => !one.isBlacklisted).map(({ name }) => name);
     const newestFirst = (await pictures(places.known)).reverse();
     const faces = [...new Set(known)].sort().map((name) => {
       const slug = slugOf(name);

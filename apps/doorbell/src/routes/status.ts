@@ -4,9 +4,9 @@ import type { System } from '../system.ts';
 
 export function statusRoutes(app: FastifyInstance, { settings, lamp, storage }: System): void {
   app.get('/api/status', async () => {
-    const encodings = await storage.encodings();
+    const people = await storage.people();
     const names = (isBlacklisted: boolean) =>
-      encodings.filter((one) => one.isBlacklisted === isBlacklisted).map(({ name }) => name);
+      people.filter((one) => one.isBlacklisted === isBlacklisted).map(({ name }) => name);
     const known = names(false);
     const blacklisted = names(true);
     const { camera_type, doorbell_pin, led_pins } = settings.hardware;

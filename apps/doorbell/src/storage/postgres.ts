@@ -14,12 +14,15 @@ import {
   type NotificationRow,
   type NotificationStatus,
   notificationWrite,
+  PEOPLE_SQL,
+  type PersonRow,
   PROBE,
   type Storage,
   storedEncoding,
   type StoredEncoding,
   type StoredEvent,
   storedNotification,
+  storedPerson,
   StoreRefused,
   type Write,
 } from './storage.ts';
@@ -63,6 +66,10 @@ export class PostgresStorage implements Storage {
 
   async assertWritable(): Promise<void> {
     await this.#transaction((client) => write(client, [PROBE]), 'ROLLBACK');
+  }
+
+  async people(): Promise<NewPerson[]> {
+    return (await this.#pool.query<PersonRow>(PEOPLE_SQL)).rows.map(storedPerson);
   }
 
   async encodings(): Promise<StoredEncoding[]> {

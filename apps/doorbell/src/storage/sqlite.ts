@@ -16,12 +16,15 @@ import {
   type NotificationRow,
   type NotificationStatus,
   notificationWrite,
+  PEOPLE_SQL,
+  type PersonRow,
   PROBE,
   type Storage,
   storedEncoding,
   type StoredEncoding,
   type StoredEvent,
   storedNotification,
+  storedPerson,
   StoreRefused,
   type Write,
 } from './storage.ts';
@@ -65,6 +68,10 @@ export class SqliteStorage implements Storage {
         this.#write([PROBE]);
       }, 'ROLLBACK');
     });
+  }
+
+  people(): Promise<NewPerson[]> {
+    return this.#run(() => (this.#db.prepare(PEOPLE_SQL).all() as unknown as PersonRow[]).map(storedPerson));
   }
 
   encodings(): Promise<StoredEncoding[]> {

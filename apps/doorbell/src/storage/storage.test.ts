@@ -144,6 +144,10 @@ describe.each(['sqlite', 'postgres'] as const)('%s', (name) => {
     ]);
   });
 
+  test('lists people once for each encoding', async () => {
+    expect(await storage.people()).toEqual([ann, { personId: 'blacklist:Ann', name: 'Ann', isBlacklisted: true }, ann]);
+  });
+
   test('sees at once what another process writes', async () => {
     await neighbour.run("DELETE FROM face_encodings WHERE encoding_data = '[3]'");
     expect(await storage.encodings()).toHaveLength(2);

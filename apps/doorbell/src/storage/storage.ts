@@ -11,7 +11,9 @@ export interface Storage {
   /** Throws {@link StoreRefused} when a write would be refused now; leaves nothing behind. */
   assertWritable(): Promise<void>;
 
-  /** Everybody with encodings, in the order of `encoding_id`. */
+  /** Who is known and unwanted: one entry for each encoding, in the order of `encoding_id`. */
+  people(): Promise<NewPerson[]>;
+  /** The same with the encodings. */
   encodings(): Promise<StoredEncoding[]>;
   /** Adds an encoding to a person, who is made if there is none of that id. */
   addEncoding(person: NewPerson, encoding: readonly number[], at: number): Promise<void>;
@@ -106,24 +108,27 @@ export class StoreRefused extends Error {
 /** Rows that belong together, as columns and values; both databases write them the same way. */
 export type Write = readonly [sql: string, values: readonly (string | number | null)[]];
 
-export const ENCODINGS_SQL =
-  'SELECT p.person_id, p.person_name, p.is_blacklisted, e.encoding_data ' +
-  'FROM face_encodings e JOIN persons p ON p.person_id = e.person_id ORDER BY e.encoding_id';
+const PERSON_COLUMNS = 'p.person_id, p.person_name, p.is_blacklisted';
+const FROM_ENCODINGS = 'FROM face_encodings e JOIN persons p ON p.person_id = e.person_id ORDER BY e.encoding_id';
+export const PEOPLE_SQL = `SELECT ${PERSON_COLUMNS} ${FROM_ENCODINGS}`;
+export const ENCODINGS_SQL = `SELECT ${PERSON_COLUMNS}, e.encoding_data ${FROM_ENCODINGS}`;
 
-export interface EncodingRow {
+export interface PersonRow {
   readonly person_id: string;
   readonly person_name: string | null;
   readonly is_blacklisted: number | string | bigint | null;
+}
+
+export interface EncodingRow extends PersonRow {
   readonly encoding_data: string;
 }
 
+export function storedPerson(row: PersonRow): NewPerson {
+  return { personId: row.person_id, name: row.person_name ?? '', isBlacklisted: Number(row.is_blacklisted) === 1 };
+}
+
 export function storedEncoding(row: EncodingRow): StoredEncoding {
-  return {
-    personId: row.person_id,
-    name: row.person_name ?? '',
-    isBlacklisted: Number(row.is_blacklisted) === 1,
-    encoding: JSON.parse(row.encoding_data) as number[],
-  };
+  return { ...storedPerson(row), encoding: JSON.parse(row.encoding_data) as number[] };
 }
 
 export const NOTIFICATIONS_SQL =
