@@ -10,6 +10,9 @@ import { MAX_HEAD_BYTES } from './upstream.ts';
 /** Longer than that of clients and of proxies in front (60 s as a rule), so that it is they who close an idle connection. */
 const KEEP_ALIVE_MS = 65_000;
 
+/** Connections that were told so already: Node reports some errors of framing after it has handed out the request. */
+const rejectedSockets = new WeakSet<Socket>();
+
 const latestResponse = Symbol('latest response');
 interface Connection extends Socket {
   [latestResponse]?: ServerResponse;
@@ -65,6 +68,7 @@ export function createFront(desk: Desk): Server {
 
 function reject(desk: Desk, response: ServerResponse, reason: string): void {
   desk.ledger.rejected += 1;
+  if (response.socket !== null) rejectedSockets.add(response.socket);
   const error = new ChangeoverError('CHG_TRAFFIC_REQUEST_MALFORMED', { reason });
   const body = `${JSON.stringify({ error: { code: error.code, message: error.message, hint: error.hint } })}\n`;
   const headers = ['Content-Type', 'application/json', 'Content-Length', String(Buffer.byteLength(body))];
@@ -76,8 +80,8 @@ function reject(desk: Desk, response: ServerResponse, reason: string): void {
 /** What Node's strict parser refused. Where the head had been accepted, the request gets its outcome when the connection ends. */
 function rejectUnparsed(desk: Desk, error: NodeJS.ErrnoException, socket: Connection): void {
   const status = statusOf(error.code ?? '');
-  if (status === null) {
-    socket.destroy();
+  if (status === null || rejectedSockets.has(socket)) {
+    socket.destroySoon();
     return;
   }
   desk.ledger.rejected += 1;

@@ -9,6 +9,8 @@ import type { LongConnection } from './streams.ts';
 const CLOSE_CODE = 1012;
 /** A peer that does not finish its frame, or does not close, is cut off after this. */
 const CLOSE_GRACE_MS = 500;
+/** A WebSocket has no use for one open direction: when one side has ended, the other gets this long to say its last words. */
+const HALF_CLOSED_MS = 2_000;
 
 interface Direction {
   readonly from: Socket;
@@ -44,9 +46,13 @@ export class Splice implements LongConnection {
       if (direction.boundary === null) this.#finish(direction);
       else if (direction.boundary.isBetweenFrames) this.#sendClose(direction);
     }
+    this.#cutOffAfter(CLOSE_GRACE_MS);
+  }
+
+  #cutOffAfter(delayMs: number): void {
     setTimeout(() => {
       for (const { from } of this.#directions) from.destroy();
-    }, CLOSE_GRACE_MS).unref();
+    }, delayMs).unref();
   }
 
   #join(direction: Direction): void {
@@ -56,7 +62,10 @@ export class Splice implements LongConnection {
     from.on('data', (chunk: Buffer) => {
       this.#forward(direction, chunk);
     });
-    from.on('end', () => to.end());
+    from.on('end', () => {
+      to.end();
+      this.#cutOffAfter(HALF_CLOSED_MS);
+    });
     from.on('error', () => {
       to.destroy();
     });

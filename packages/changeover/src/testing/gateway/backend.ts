@@ -176,7 +176,7 @@ const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
 /** A WebSocket server as small as one can be: every byte after the handshake goes back unmasked, frame by frame. */
 function upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-  socket.on('error', () => socket.destroy());
+  socket.on('error', () => socket.destroy()).on('end', () => socket.end());
   if (request.url !== '/ws') {
     socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno');
     return;
