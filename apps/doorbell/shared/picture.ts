@@ -22,7 +22,7 @@ export interface Box {
 }
 
 /** Pictures with more pixels are refused before they are decoded. */
-export const MAX_PICTURE_PIXELS = 24_000_000;
+const MAX_PICTURE_PIXELS = 24_000_000;
 
 /** Decodes a JPEG or PNG, told apart by content. Throws an Error with a reason a person can read. */
 export function decodePicture(bytes: Uint8Array): Picture {
