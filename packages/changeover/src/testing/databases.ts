@@ -19,7 +19,11 @@ export interface TestDatabase extends AsyncDisposable {
 
 /** A new SQLite file in WAL mode. `busyTimeoutMs` is the application's own patience; default 0, the hardest case. */
 export function testSqlite(folder: string, name: string, busyTimeoutMs = 0): TestDatabase {
-  const address = path.join(folder, name);
+  return openSqlite(path.join(folder, name), busyTimeoutMs);
+}
+
+/** The same on a file that may be there already. */
+export function openSqlite(address: string, busyTimeoutMs: number): TestDatabase {
   const db = new DatabaseSync(address, { timeout: busyTimeoutMs });
   db.exec('PRAGMA journal_mode = WAL');
   const close = () => {
@@ -53,7 +57,12 @@ export async function testPostgres(url: string): Promise<TestDatabase> {
   await admin.end();
   const address = new URL(url);
   address.pathname = `/${name}`;
-  const client = new pg.Client(address.href);
+  return connectPostgres(address.href);
+}
+
+/** A connection of its own to a database that is there already. */
+export async function connectPostgres(address: string): Promise<TestDatabase> {
+  const client = new pg.Client(address);
   await client.connect();
   let isOpen = true;
   const close = async () => {
@@ -62,7 +71,7 @@ export async function testPostgres(url: string): Promise<TestDatabase> {
   };
   return {
     kind: 'postgres',
-    address: address.href,
+    address,
     exec: async (sql, ...params) => {
       let index = 0;
       const numbered = params.length === 0 ? sql : sql.replace(/\?/g, () => `$${++index}`);

@@ -74,6 +74,7 @@ async function launch(native: string): Promise<ThrowawayPostgres> {
   });
   const ended = once(keeper, 'exit');
   const stop = async () => {
+    keeper.ref();
     keeper.stdin.end();
     await ended;
   };
