@@ -60,17 +60,19 @@ export class Admission {
 
   admit(request: Admissible): void {
     const parked = request.writes ? this.#parked.writes : this.#parked.reads;
-    // Behind a queue that is still being let go a newcomer waits too: arrival order, and the pace is kept.
-    if (parked.size === 0 && !this.#isHeld(request.writes)) {
-      this.#ledger.inFlight[this.#side] += 1;
-      request.proceed(this.#side);
+    const isHeld = this.#isHeld(request.writes);
+    const hasRoom =
+      this.#ledger.held < this.#limits.maxHeldRequests &&
+      this.#heldBytes + request.heldBytes <= this.#limits.maxHeldBytes;
+    if (isHeld && !hasRoom) {
+      request.refuse('full');
       return;
     }
-    if (
-      this.#ledger.held >= this.#limits.maxHeldRequests ||
-      this.#heldBytes + request.heldBytes > this.#limits.maxHeldBytes
-    ) {
-      request.refuse('full');
+    // Behind a queue that is still being let go a newcomer waits too, which keeps the order and the pace; but it is never refused
+    // for want of room when nothing holds it any more.
+    if (!isHeld && (parked.size === 0 || !hasRoom)) {
+      this.#ledger.inFlight[this.#side] += 1;
+      request.proceed(this.#side);
       return;
     }
     parked.set(request, monotonicMs());

@@ -139,7 +139,7 @@ export class Exchange implements Admissible, LongConnection, Dispatcher.Dispatch
       return;
     }
     const raw = responseHeaders(controller.rawHeaders as Buffer[], textOf(headers['connection']));
-    if (this.desk.isRetiring) raw.push('Connection', 'close');
+    if (this.#isLast()) raw.push('Connection', 'close');
     const length = headers['content-length'];
     this.#isChunked = length === undefined;
     this.#wholeBytes = typeof length === 'string' ? Number(length) : -1;
@@ -276,11 +276,17 @@ export class Exchange implements Admissible, LongConnection, Dispatcher.Dispatch
       `${JSON.stringify({ error: { ...error.fields, code: error.code, message: error.message, hint: error.hint } })}\n`,
     );
     const headers = ['Content-Type', 'application/json', 'Content-Length', String(body.length), ...extra];
-    // A body that nobody asked for may or may not follow on this connection, so it cannot be used again.
-    if (this.head.bodyLength !== 0 || this.desk.isRetiring) headers.push('Connection', 'close');
+    // After an unanswered Expect the body may or may not follow, so the connection cannot be used again. A body that does follow is
+    // read to its end: closing before would reset the connection, and this answer with it.
+    if (this.head.expectsContinue || this.#isLast()) headers.push('Connection', 'close');
     this.#response.writeHead(status, headers);
     this.#response.end(this.#request.method === 'HEAD' ? undefined : body);
     this.#request.resume();
+  }
+
+  /** Whether the client should go elsewhere after this answer. */
+  #isLast(): boolean {
+    return this.desk.isRetiring && this.#request.complete;
   }
 
   #addTrailers(raw: readonly Buffer[]): void {
