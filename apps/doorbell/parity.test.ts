@@ -78,12 +78,17 @@ function comparable(value: unknown): unknown {
 
 async function expectSame(question: Call): Promise<Record<Side, Answer>> {
   const answers = await both(question);
-  const show = ({ status, type, json }: Answer) => ({ status, type, json: json === undefined ? null : comparable(json) });
+  const show = ({ status, type, json }: Answer) => ({
+    status,
+    type,
+    json: json === undefined ? null : comparable(json),
+  });
   expect(show(answers.next), `${question.method ?? 'GET'} ${question.path}`).toEqual(show(answers.legacy));
   return answers;
 }
 
-const isIdle = (answer: Answer) => !(answer.json as { gpio: { led_states: { yellow: boolean } } }).gpio.led_states.yellow;
+const isIdle = (answer: Answer) =>
+  !(answer.json as { gpio: { led_states: { yellow: boolean } } }).gpio.led_states.yellow;
 
 async function ring(): Promise<void> {
   await expectSame({ method: 'POST', path: '/api/trigger-doorbell' });
@@ -137,7 +142,8 @@ test('everybody is told the same after a ring of each kind of visitor', async ()
 
 test('recent events are the same twenty, but the new side also shows those of unknown visitors', async () => {
   const { legacy, next } = await both({ path: '/api/recent-events' });
-  const events = (answer: Answer) => (comparable(answer.json) as { events: { faces: { distance: number | null }[] }[] }).events;
+  const events = (answer: Answer) =>
+    (comparable(answer.json) as { events: { faces: { distance: number | null }[] }[] }).events;
   const shown = events(next).filter(({ faces }) => faces.every(({ distance }) => distance !== null));
   expect(events(next)).toHaveLength(20);
   expect(shown).toEqual(events(legacy).slice(-shown.length));
@@ -159,9 +165,14 @@ test('recognition is the same to the last digit, and infinity has become null', 
 test('a test picture is stored and sent, or its failure told with 200', async () => {
   await atTheDoor(someone('resident'));
   const { next } = await expectSame({ path: '/api/capture-photo' });
-  expect(next.json).toMatchObject({ status: 'success', filename: expect.stringMatching(/^test_capture_\d{8}_\d{6}\.jpg$/) as string });
+  expect(next.json).toMatchObject({
+    status: 'success',
+    filename: expect.stringMatching(/^test_capture_\d{8}_\d{6}\.jpg$/) as string,
+  });
   for (const side of SIDES) {
-    expect((await readdir(path.join(root[side], 'data/captures'))).some((file) => file.startsWith('test_capture_'))).toBe(true);
+    expect(
+      (await readdir(path.join(root[side], 'data/captures'))).some((file) => file.startsWith('test_capture_')),
+    ).toBe(true);
   }
   await atTheDoor(null);
   const { legacy } = await expectSame({ path: '/api/capture-photo' });
@@ -175,10 +186,18 @@ test('the lamp shows what it is told, and any other word switches it off', async
   }
   await expectSame({ method: 'POST', path: '/api/set-led', json: {} });
   await expectSame({ method: 'POST', path: '/api/set-led' });
-  await expectSame({ method: 'POST', path: '/api/set-led', body: '{"status":', headers: { 'content-type': 'application/json' } });
+  await expectSame({
+    method: 'POST',
+    path: '/api/set-led',
+    body: '{"status":',
+    headers: { 'content-type': 'application/json' },
+  });
   await expectSame({ method: 'POST', path: '/api/set-led', json: { status: 'alert', duration: 0.05 } });
   for (const side of SIDES) {
-    await until(() => call(base[side], { path: '/api/status' }), ({ json }) => !JSON.stringify(json).includes('"red":true'));
+    await until(
+      () => call(base[side], { path: '/api/status' }),
+      ({ json }) => !JSON.stringify(json).includes('"red":true'),
+    );
   }
 });
 
@@ -210,7 +229,11 @@ test('known people are the same, but Ann is no longer shown with the picture of 
 test('faces are learned by upload, from the camera and by a label, and forgotten by name', async () => {
   const [{ portraits }] = everybody as [Person];
   const jpeg = portraits[2]?.jpeg ?? expect.fail();
-  const learned = await expectSame({ method: 'POST', path: '/api/faces/known/upload', form: upload("Zoë O'Neil", jpeg) });
+  const learned = await expectSame({
+    method: 'POST',
+    path: '/api/faces/known/upload',
+    form: upload("Zoë O'Neil", jpeg),
+  });
   expect(learned.next.json).toMatchObject({ status: 'success', name: 'Zo ONeil' });
   await atTheDoor(someone('stranger'));
   await expectSame({ method: 'POST', path: '/api/faces/known/add-from-camera', json: { name: 'New Friend' } });
@@ -272,7 +295,11 @@ test('unusable uploads are refused in the same words, and the next good one is t
   await expectSame({ method: 'POST', path, body: 'name=Ann', headers: { 'content-type': 'text/plain' } });
   const odd = upload(`../../${'../'.repeat(40)}etc/passwd`, good, '../../../evil.php');
   const { next } = await expectSame({ method: 'POST', path, form: odd });
-  expect(next.json).toMatchObject({ status: 'success', name: 'etcpasswd', filename: expect.stringMatching(/^etcpasswd_[\d_]+\.jpg$/) as string });
+  expect(next.json).toMatchObject({
+    status: 'success',
+    name: 'etcpasswd',
+    filename: expect.stringMatching(/^etcpasswd_[\d_]+\.jpg$/) as string,
+  });
 });
 
 test('no path leads out of the folders of pictures', async () => {
@@ -293,7 +320,11 @@ test('no path leads out of the folders of pictures', async () => {
   }
   await expectSame({ path: '/api/files/cropped/secret/a.jpg' });
   await expectSame({ method: 'DELETE', path: '/api/faces/candidates/..%2F..%2Fknown_faces_cache.pkl' });
-  await expectSame({ method: 'POST', path: '/api/faces/label', json: { filename: '../../logs/events.log', name: 'X' } });
+  await expectSame({
+    method: 'POST',
+    path: '/api/faces/label',
+    json: { filename: '../../logs/events.log', name: 'X' },
+  });
 });
 
 /** `fetch` would tidy the path up before it is sent. */

@@ -51,7 +51,11 @@ export function upload(name: string | null, file: Uint8Array | null, fileName = 
 }
 
 /** Asks until the answer is what is waited for. */
-export async function until<T>(ask: () => Promise<T>, isRight: (answer: T) => boolean, deadlineMs = 20_000): Promise<T> {
+export async function until<T>(
+  ask: () => Promise<T>,
+  isRight: (answer: T) => boolean,
+  deadlineMs = 20_000,
+): Promise<T> {
   const end = performance.now() + deadlineMs;
   for (;;) {
     const answer = await ask();

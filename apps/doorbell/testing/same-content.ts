@@ -8,7 +8,12 @@ import type { Storage } from '../src/storage/storage.ts';
 interface Line {
   readonly timestamp: string;
   readonly event_type: string;
-  readonly faces: readonly { status: 'known' | 'unknown' | 'blacklisted'; name: string | null; confidence: number; distance: number }[];
+  readonly faces: readonly {
+    status: 'known' | 'unknown' | 'blacklisted';
+    name: string | null;
+    confidence: number;
+    distance: number;
+  }[];
   readonly capture_path: string | null;
 }
 
