@@ -459,6 +459,26 @@ export const CATALOGUE = {
     exit: 1,
     hint: 'Stop whatever writes {file}, then run the same command again.',
   },
+  CHG_DATA_FILES_UNMOVABLE: {
+    message: '{folder}: {file} is {what}; only plain files are moved',
+    exit: 1,
+    hint: 'Remove it, or leave it out by `only` in the plan, then run the same command again.',
+  },
+  CHG_DATA_FILES_TARGET_USED: {
+    message: '{folder} holds {count} files that are not from {source}, e.g. {file}; nothing was changed',
+    exit: 2,
+    hint: 'Move them away, or leave them out by `only` in the plan.',
+  },
+  CHG_DATA_FILES_SOURCE_GONE: {
+    message: '{folder} does not exist any more, though {count} files came from it; nothing was deleted',
+    exit: 1,
+    hint: 'Mount or restore {folder}, then run the same command again. An empty folder stands for deleted files, a missing one does not.',
+  },
+  CHG_DATA_FILES_TORN: {
+    message: '{folder}: {count} files still change though nothing should write them, e.g. {file}',
+    exit: 1,
+    hint: 'Find what writes to {folder} and name it in `legacy.writers`.',
+  },
   CHG_DATA_PYTHON_SYNTAX: {
     message: 'no Python literal: {reason} at column {column}',
     exit: 1,

@@ -1,16 +1,17 @@
 /**
- * A runner that tests kill: `node runner.child.ts <folder> <legacy> <next> <forward|reverse> <epoch> <crash point or ->`. It does what the engine
+ * A runner that tests kill: `node runner.child.ts <folder> <legacy> <next> <forward|reverse> <epoch> <crash point or -> [stop]`. It does what the engine
  * does: takes the stores over, goes back to where the decision was not made, and then goes through to the other side.
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { killAt, testContext } from '../testing/context.ts';
+import { killAt, stopAt, testContext } from '../testing/context.ts';
 import { createDataMove, sync } from './move.ts';
 import { postgres } from './stores/postgres/index.ts';
 import { sqlite } from './stores/sqlite/index.ts';
 
-const [folder = '', legacy = '', next = '', direction, epoch = '1', point = '-'] = process.argv.slice(2);
-const ctx = testContext(folder, { epoch: Number(epoch), ...(point === '-' ? {} : { faults: killAt(point) }) });
+const [folder = '', legacy = '', next = '', direction, epoch = '1', point = '-', signal] = process.argv.slice(2);
+const faults = signal === 'stop' ? stopAt : killAt;
+const ctx = testContext(folder, { epoch: Number(epoch), ...(point === '-' ? {} : { faults: faults(point) }) });
 const store = (address: string) => (address.startsWith('postgres:') ? postgres(address) : sqlite(address));
 const data = createDataMove([
   sync({ name: 'main', from: store(legacy), to: store(next), tables: { events: {} }, chunkRows: 25 }),

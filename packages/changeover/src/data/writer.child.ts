@@ -1,5 +1,5 @@
 /**
- * An application that tests let write all the time: `node writer.child.ts <kind> <address> <model file>`. It changes `events` in every way that a
+ * An application that tests let write all the time: `node writer.child.ts <kind> <address> <model file> [pause in ms]`. It changes `events` in every way that a
  * capture may miss, keeps a model of what was acknowledged, and saves that model on SIGTERM. Refused writes are not in the model.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -14,15 +14,17 @@ export interface WriterModel {
   readonly writes: number;
 }
 
-const [kind, address = '', file = ''] = process.argv.slice(2);
+const [kind, address = '', file = '', pauseMs = '2'] = process.argv.slice(2);
 const db: TestDatabase = kind === 'sqlite' ? openSqlite(address, 0) : await connectPostgres(address);
 const model = JSON.parse(readFileSync(file, 'utf8')) as {
   rows: Record<string, string>;
   errors: Record<string, number>;
   writes: number;
 };
-let isEnding = false;
-process.once('SIGTERM', () => (isEnding = true));
+const ending = new AbortController();
+process.once('SIGTERM', () => {
+  ending.abort();
+});
 let turn = Date.now() % 1_000_000;
 
 const ids = () => Object.keys(model.rows);
@@ -97,7 +99,7 @@ async function transaction(statements: readonly string[]): Promise<void> {
 
 const acts = [insert, insert, update, update, remove, swap, rekey, replace];
 console.log('writing');
-while (!isEnding) {
+while (!ending.signal.aborted) {
   turn++;
   try {
     await acts[turn % acts.length]?.();
@@ -106,7 +108,7 @@ while (!isEnding) {
     const message = error instanceof Error ? error.message : String(error);
     model.errors[message] = (model.errors[message] ?? 0) + 1;
   }
-  await sleep(2);
+  await sleep(Number(pauseMs));
 }
 writeFileSync(file, JSON.stringify(model));
 await db.close();

@@ -25,13 +25,23 @@ export function testContext(folder: string, overrides: Partial<Context> = {}): C
 
 /** Kills this very process with SIGKILL when it passes `point` for the `pass`th time (from 1). For children that tests start. */
 export function killAt(point: string, pass = 1): Faults {
+  return signalAt(point, pass, 'SIGKILL');
+}
+
+/** Stops this very process with SIGSTOP at `point`; SIGCONT lets it go on from there. */
+export function stopAt(point: string, pass = 1): Faults {
+  return signalAt(point, pass, 'SIGSTOP');
+}
+
+function signalAt(point: string, pass: number, signal: 'SIGKILL' | 'SIGSTOP'): Faults {
   if (!CRASH_POINTS.some((known) => known === point)) throw new Error(`no crash point ${point}`);
   let passes = 0;
   return {
     at(reached) {
       if (reached !== point || ++passes !== pass) return;
-      process.kill(process.pid, 'SIGKILL');
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Infinity);
+      process.kill(process.pid, signal);
+      // The signal may reach another thread first; not one more instruction of ours may run before it takes effect.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, signal === 'SIGKILL' ? Infinity : 100);
     },
   };
 }

@@ -141,10 +141,16 @@ export class OpenPostgres implements OpenStore {
     const { ctx } = this.#connection;
     const shapes: PostgresShape[] = [];
     for (const table of [...tables].sort()) shapes.push(await this.shape(table));
+    const fences = new Set(await this.#fences(true));
+    const isFenced = async ({ qualified }: PostgresShape) =>
+      [qualified, ...(await partitionsOf(this.#connection.main, qualified))].every((table) => fences.has(table));
+    const missing: PostgresShape[] = [];
+    for (const shape of shapes) if (!(await isFenced(shape))) missing.push(shape);
+    if (missing.length === 0) return;
     await this.#createFenceFunction();
     await this.#connection.change(
       tables.join(', '),
-      (session) => this.#createFence(session, shapes),
+      (session) => this.#createFence(session, missing),
       () => {
         ctx.faults.at('data.fence.before_commit');
       },

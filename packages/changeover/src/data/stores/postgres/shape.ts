@@ -48,20 +48,19 @@ const KIND_OF: Readonly<Record<string, Kind>> = {
 /** Reads the shape of `table`, which may be `schema.table`. Throws where it does not exist or has no key. */
 export async function readShape(session: Session, store: string, table: string): Promise<PostgresShape> {
   const [found] = await session.query(
-    `SELECT c.oid::text, n.nspname, c.relname
+    `SELECT c.oid::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname)
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p')
        AND ((c.relname = $1 AND pg_table_is_visible(c.oid)) OR n.nspname || '.' || c.relname = $1)
      ORDER BY pg_table_is_visible(c.oid) DESC LIMIT 1`,
     [table],
   );
-  const [oid, schema, relation] = found ?? [];
-  if (oid == null || schema == null || relation == null)
-    throw new ChangeoverError('CHG_DATA_TABLE_MISSING', { store, table });
+  const [oid, qualified] = found ?? [];
+  if (oid == null || qualified == null) throw new ChangeoverError('CHG_DATA_TABLE_MISSING', { store, table });
   const columns = await readColumns(session, oid);
   const { key, unique } = await readIndexes(session, oid);
   if (key === null) throw new ChangeoverError('CHG_DATA_TABLE_KEYLESS', { store, table });
-  return { name: table, oid, qualified: `${quoted(schema)}.${quoted(relation)}`, columns, key, unique };
+  return { name: table, oid, qualified, columns, key, unique };
 }
 
 async function readColumns(session: Session, oid: string): Promise<PostgresColumn[]> {

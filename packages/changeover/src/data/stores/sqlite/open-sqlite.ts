@@ -169,6 +169,8 @@ export class OpenSqlite implements OpenStore {
   }
 
   async fence(tables: readonly string[]): Promise<void> {
+    const fences = await this.#connection.read(() => new Set(this.#fences()));
+    if (tables.flatMap(fenceTriggers).every(({ name }) => fences.has(name))) return;
     const { faults } = this.#connection.ctx;
     await this.#connection.change(
       () => {
