@@ -13,22 +13,30 @@ export class LiveRegion {
   }
 
   draw(lines: readonly string[]): void {
-    // A region higher than the screen could not be erased again: the cursor does not go above the top.
-    const fitting = lines.slice(0, Math.max(1, this.#terminal.size().rows - 1));
+    const fitting = this.#fitting(lines);
     if (fitting.length === this.#lines.length && fitting.every((line, index) => line === this.#lines[index])) return;
-    this.#terminal.stdout.write(`${this.#erase()}${fitting.map((line) => `${line}\n`).join('')}`);
-    this.#lines = fitting;
+    this.#write('', fitting);
   }
 
-  print(text: string): void {
-    const below = this.#lines.map((line) => `${line}\n`).join('');
-    this.#terminal.stdout.write(`${this.#erase()}${text}\n${below}`);
+  /** Prints above the region; `lines` replace what it shows. */
+  print(text: string, lines: readonly string[] = this.#lines): void {
+    this.#write(`${text}\n`, this.#fitting(lines));
   }
 
   clear(): void {
     if (this.#lines.length === 0) return;
     this.#terminal.stdout.write(this.#erase());
     this.#lines = [];
+  }
+
+  #write(above: string, lines: readonly string[]): void {
+    this.#terminal.stdout.write(`${this.#erase()}${above}${lines.map((line) => `${line}\n`).join('')}`);
+    this.#lines = lines;
+  }
+
+  // A region higher than the screen could not be erased again: the cursor does not go above the top.
+  #fitting(lines: readonly string[]): readonly string[] {
+    return lines.slice(0, Math.max(1, this.#terminal.size().rows - 1));
   }
 
   #erase(): string {

@@ -74,6 +74,8 @@ class HumanOutput implements Output {
   readonly #live: LiveRegion | null;
   #view: RunView = EMPTY_VIEW;
   #progressShownAtMs: number | null = null;
+  #lastLine: string | null = null;
+  #paintedAtMs = -Infinity;
   readonly #told = new Set<string>();
   #painter: NodeJS.Timeout | null = null;
 
@@ -92,19 +94,31 @@ class HumanOutput implements Output {
     const isPipe = this.#live === null;
     const line = renderEvent(this.screen, this.#view, event, { nowMs, isPipe });
     this.#view = nextView(this.#view, event, nowMs);
-    if (event.event === 'progress' && isPipe) {
+    if (event.event === 'verdict') this.#told.add(identityOf(event.verdict));
+    if (this.#live === null) this.#keep(event, line, nowMs);
+    else this.#repaint(this.#live, line, nowMs);
+  }
+
+  #keep(event: ChangeoverEvent, line: string | null, nowMs: number): void {
+    if (line === null || line === this.#lastLine) return;
+    if (event.event === 'progress') {
       if (!keepsProgress(event, this.#progressShownAtMs, nowMs)) return;
       this.#progressShownAtMs = nowMs;
     }
-    if (line !== null) this.#print(line);
-    if (event.event === 'verdict') this.#told.add(identityOf(event.verdict));
-    if (this.#live !== null && this.#painter === null) {
-      this.#painter = setInterval(() => {
-        this.#paint();
-      }, REPAINT_MS);
-      // Bars alone never keep the process alive.
-      this.#painter.unref();
-    }
+    this.#lastLine = line;
+    this.#print(line);
+  }
+
+  #repaint(live: LiveRegion, line: string | null, nowMs: number): void {
+    if (line !== null) live.print(line, renderLive(this.screen, this.#view, nowMs));
+    // Long synchronous work (a transaction of SQLite) leaves no room for the timer, but tells its progress.
+    else if (nowMs - this.#paintedAtMs >= REPAINT_MS) this.#paint();
+    if (this.#painter !== null) return;
+    this.#painter = setInterval(() => {
+      this.#paint();
+    }, REPAINT_MS);
+    // Bars alone never keep the process alive.
+    this.#painter.unref();
   }
 
   say(text: string): void {
@@ -138,7 +152,8 @@ class HumanOutput implements Output {
   }
 
   #paint(): void {
-    this.#live?.draw(renderLive(this.screen, this.#view, performance.now()));
+    this.#paintedAtMs = performance.now();
+    this.#live?.draw(renderLive(this.screen, this.#view, this.#paintedAtMs));
   }
 
   #print(text: string): void {

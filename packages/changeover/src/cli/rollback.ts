@@ -18,7 +18,9 @@ export const rollback: Verb = {
     if (!dryRun && !(await call.ask('rollback'))) return DECLINED;
     const { style } = call.screen;
     const outcome = await call.changeover.rollback({ dryRun, signal: call.signal });
-    const returned = outcome.returned.map(({ table, rows }) => `  ${plural(rows, 'row')} of ${cleanLine(table)}`);
+    const returned = outcome.returned
+      .filter(({ rows }) => rows > 0)
+      .map(({ table, rows }) => `  ${plural(rows, 'row')} of ${cleanLine(table)}`);
     const verdicts = renderVerdicts(call.screen, untold(call, outcome.verdicts));
     if (dryRun) {
       const { notReturnable } = await call.changeover.status();

@@ -51,6 +51,8 @@ describe('the bars of a terminal', () => {
   it('show the amount alone while the total is not known', () => {
     const view = after([{ event: 'stage', stage: 'backup', status: 'started' }, 0], [copying(1_200, null, 0.1), 3_000]);
     expect(renderLive(screen, view, 4_000)[0]).toBe('◐ backup · events           1,200 rows  4 s');
+    const later = nextView(view, copying(2_400, null, 0.1), 5_000);
+    expect(renderLive(screen, later, 5_000)[0]).toBe('◐ backup · events           2,400 rows · 600 rows/s  5 s');
   });
 
   it('say that work is waiting when its rate falls to nothing', () => {
@@ -63,8 +65,13 @@ describe('the bars of a terminal', () => {
   });
 
   it('fit in narrow terminals and are nothing before anything is told', () => {
-    const view = after([{ event: 'stage', stage: 'data', status: 'started' }, 0], [copying(1, 2, 0.5), 1]);
-    for (const line of renderLive({ ...screen, width: 60 }, view, 2)) expect(columnsOf(line)).toBeLessThanOrEqual(60);
+    const view = after(
+      [{ event: 'stage', stage: 'data', status: 'started' }, 0],
+      [copying(0, 900_000_000, 0.5), 0],
+      [copying(1_234_567, 900_000_000, 0.5), 1_000],
+    );
+    for (const line of renderLive({ ...screen, width: 60 }, view, 1_000))
+      expect(columnsOf(line)).toBeLessThanOrEqual(60);
     expect(renderLive(screen, EMPTY_VIEW, 0)).toEqual([]);
   });
 

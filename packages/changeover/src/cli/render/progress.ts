@@ -92,35 +92,43 @@ function wholeOf(progress: ProgressEvent | null): ProgressEvent | null {
   return progress === null ? null : { ...progress, what: '', done: 0, total: null };
 }
 
+const LABEL_COLUMNS = 24;
+
 /** The lines at the bottom of a terminal: the present work and the whole run. */
 export function renderLive(screen: Screen, view: RunView, nowMs: number): string[] {
   if (view.stage === null && view.progress === null) return [];
   const { style, width } = screen;
-  const room = Math.min(width, 100);
-  const barColumns = Math.max(8, Math.min(28, room - 60));
   const { progress, stage } = view;
-  const label = (text: string) => padEnd(truncate(text, 24), 24);
+  const barColumns = Math.max(8, Math.min(28, width - 60));
+  const label = (text: string) => padEnd(truncate(text, LABEL_COLUMNS), LABEL_COLUMNS);
+  const line = (mark: string, name: string, fraction: number, after: string) => {
+    const room = Math.max(0, width - LABEL_COLUMNS - barColumns - 13);
+    const figures = `${renderBar(screen, fraction, barColumns)}  ${showPercent(fraction).padStart(5)}`;
+    return `${mark} ${label(name)}  ${figures}  ${style.dim(truncate(after, room))}`;
+  };
   const lines: string[] = [];
   if (stage !== null) {
-    const step = cleanLine(progress?.what || view.step || '');
-    const name = label(step === '' ? stage : `${stage} · ${step}`);
-    if (progress === null || progress.what === '' || progress.total === null || progress.total === 0) {
-      const amount = progress === null || progress.what === '' ? '' : `  ${showAmount(progress.done, progress.unit)}`;
-      lines.push(`${style.accent('◐')} ${name}${amount}  ${style.dim(showDuration(nowMs - view.stageStartedAtMs))}`);
+    const isTold = progress !== null && progress.what !== '';
+    const step = cleanLine(isTold ? progress.what : (view.step ?? ''));
+    const name = step === '' ? stage : `${stage} · ${step}`;
+    if (isTold && progress.total !== null && progress.total > 0) {
+      lines.push(line(style.accent('◐'), name, progress.done / progress.total, speed(view)));
     } else {
-      const fraction = progress.done / progress.total;
-      lines.push(
-        `${style.accent('◐')} ${name}  ${renderBar(screen, fraction, barColumns)}  ${showPercent(fraction).padStart(5)}  ${style.dim(speed(view))}`,
-      );
+      const amount = isTold ? `  ${showAmount(progress.done, progress.unit)}${perSecond(view)}` : '';
+      const since = style.dim(showDuration(nowMs - view.stageStartedAtMs));
+      lines.push(`${style.accent('◐')} ${label(name)}${amount}  ${since}`);
     }
   }
   if (progress !== null) {
-    const left = progress.remainingMs === null ? '' : style.dim(`${showDuration(progress.remainingMs)} left`);
-    lines.push(
-      `  ${label('whole run')}  ${renderBar(screen, progress.fraction, barColumns)}  ${showPercent(progress.fraction).padStart(5)}  ${left}`,
-    );
+    const left = progress.remainingMs === null ? '' : `${showDuration(progress.remainingMs)} left`;
+    lines.push(line(' ', 'whole run', progress.fraction, left));
   }
   return lines;
+}
+
+function perSecond({ progress, rate }: RunView): string {
+  const known = rate?.perSecond ?? null;
+  return progress === null || known === null ? '' : ` · ${showAmount(Math.round(known), progress.unit)}/s`;
 }
 
 function speed({ progress, rate }: RunView): string {

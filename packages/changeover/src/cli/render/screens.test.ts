@@ -67,7 +67,7 @@ describe('status', () => {
   May write  next
   Held       nothing
   State      LIVE_NEW  epoch 7
-  Progress   ██████████████████▍─  92 %  3 s left
+  Progress   ██████████████████▍─  92 %
   Changes    0 left to apply
   Owner      pid 123, \`changeover run\`, since 4 s
   Keeper     pid 99, seen 200 ms ago

@@ -11,7 +11,7 @@ export function renderStatus(screen: Screen, status: Status, nowMs: number): str
     ['May write', writers(screen, status)],
     ['Held', heldText(screen, status)],
     ['State', `${status.authority.state}  ${style.dim(`epoch ${status.authority.epoch}`)}`],
-    ...(status.run === null ? [] : [['Progress', progressText(screen, status.run)] as const]),
+    ...(status.run === null || isOver(status.run) ? [] : [['Progress', progressText(screen, status.run)] as const]),
     ...(status.pendingChanges === null
       ? []
       : [['Changes', `${showCount(status.pendingChanges)} left to apply`] as const]),
@@ -68,8 +68,12 @@ function heldText({ style }: Screen, { hold, authority, gateway }: Status): stri
   return style.warn(`${hold === 'all' ? 'all requests' : 'writes'}${parked}${byHand}`);
 }
 
+function isOver(run: NonNullable<Status['run']>): boolean {
+  return ['failed', 'rolled_back', 'finished'].includes(run.status);
+}
+
 function progressText(screen: Screen, run: NonNullable<Status['run']>): string {
-  const left = run.remainingMs === null ? '' : `  ${showDuration(run.remainingMs)} left`;
+  const left = run.remainingMs === null || run.status !== 'running' ? '' : `  ${showDuration(run.remainingMs)} left`;
   return `${renderBar(screen, run.progress, 20)}  ${showPercent(run.progress)}${left}`;
 }
 

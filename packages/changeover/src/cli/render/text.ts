@@ -72,6 +72,7 @@ export function padEnd(text: string, columns: number): string {
 /** Cuts a text without colours to a number of columns, with an ellipsis. */
 export function truncate(text: string, columns: number): string {
   if (columnsOf(text) <= columns) return text;
+  if (columns < 1) return '';
   let cut = '';
   for (const character of text) {
     if (columnsOf(cut + character) > columns - 1) break;
