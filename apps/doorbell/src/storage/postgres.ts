@@ -100,7 +100,7 @@ export class PostgresStorage implements Storage {
 
   async recentEvents(types: readonly string[], limit: number): Promise<StoredEvent[]> {
     const { rows } = await this.#pool.query<StoredEvent>(
-      'SELECT event_type AS type, timestamp, event_data AS data FROM events WHERE event_type = ANY ($1) ORDER BY id DESC LIMIT $2',
+      'SELECT event_type AS type, timestamp, event_data AS data FROM events WHERE event_type = ANY ($1) ORDER BY timestamp DESC, id DESC LIMIT $2',
       [types, limit],
     );
     return rows.reverse();

@@ -110,7 +110,7 @@ export class SqliteStorage implements Storage {
     return this.#run(() => {
       const sql =
         'SELECT event_type AS type, timestamp, event_data AS data FROM events ' +
-        `WHERE event_type IN (${types.map(() => '?').join(', ')}) ORDER BY id DESC LIMIT ?`;
+        `WHERE event_type IN (${types.map(() => '?').join(', ')}) ORDER BY timestamp DESC, id DESC LIMIT ?`;
       return (this.#db.prepare(sql).all(...types, limit) as unknown as StoredEvent[]).reverse();
     });
   }
