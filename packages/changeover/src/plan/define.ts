@@ -28,8 +28,8 @@ const PLAN = Symbol.for('changeover.plan');
  * ```ts
  * export default defineChangeover({
  *   name: 'doorbell',
- *   legacy: { units: [legacyServer] },
- *   next: { units: [nextServer], setup: ['node migrate.js'] },
+ *   legacy: { units: [command('node legacy/server.js', { url: 'http://127.0.0.1:5001' })] },
+ *   next: { units: [command('node src/server.js', { url: 'http://127.0.0.1:5002' })], setup: ['node src/schema.js'] },
  *   gateway: { listen: '127.0.0.1:5000' },
  *   backup: { paths: ['config', 'data'] },
  *   cutover: { hold: { deadline: '5s' } },
