@@ -15,6 +15,7 @@ import {
   type Side,
   type Verdict,
 } from '../plan/words.ts';
+import { FilesSync } from './files/index.ts';
 import { LockedStores, release, type LockedStore } from './locked-data.ts';
 import { NotReturnable } from './not-returnable.ts';
 import { checkData } from './plan-check.ts';
@@ -46,17 +47,21 @@ export function createDataMove(definitions: readonly DataDefinition[]): DataPort
 class DataMove implements DataPort {
   readonly spec: Json;
   readonly #syncs: readonly SyncDefinition[];
+  readonly #files: readonly FilesSync[];
   readonly #stores: StoresInUse;
   readonly #built = new Map<Direction, Promise<readonly BuiltSync[]>>();
 
   constructor(definitions: readonly DataDefinition[]) {
     this.spec = definitions.map(({ spec }) => spec);
     this.#syncs = definitions.filter((definition) => definition.kind === 'sync');
+    this.#files = definitions.filter((definition) => definition.kind === 'files').map((one) => new FilesSync(one));
     this.#stores = new StoresInUse(this.#syncs);
   }
 
   async check(ctx: Context): Promise<Finding[]> {
-    return checkData(ctx, this.#syncs, this.#stores);
+    const findings = await checkData(ctx, this.#syncs, this.#stores);
+    for (const files of this.#files) findings.push(...(await files.check(ctx)));
+    return findings;
   }
 
   async footprint(ctx: Context): Promise<Footprint[]> {
@@ -66,6 +71,7 @@ class DataMove implements DataPort {
       // Both sides are sources: the legacy before the cutover, the new side after it.
       if (store !== null) footprint.push(...(await store.footprint(used.tables, 'source')));
     }
+    for (const files of this.#files) footprint.push(...(await files.footprint(ctx)));
     return footprint;
   }
 
@@ -78,10 +84,12 @@ class DataMove implements DataPort {
         summaries.push({ name, rows, bytes: null, givenUp: mapping.givesUp ?? [] });
       }
     }
+    for (const files of this.#files) summaries.push(await files.describe(ctx));
     return summaries;
   }
 
   fencedBy(side: Side): 'store' | 'unit' {
+    if (this.#files.length > 0) return 'unit';
     const stores = this.#syncs.map(({ from, to }) => (side === 'legacy' ? from : to));
     return stores.every(({ fencedBy }) => fencedBy === 'store') ? 'store' : 'unit';
   }
@@ -91,6 +99,7 @@ class DataMove implements DataPort {
       const store = await this.#stores.openIfPresent(ctx, used);
       await store?.installEpoch(ctx.epoch);
     }
+    for (const files of this.#files) await files.installEpoch(ctx);
   }
 
   /** The legacy's capture comes first: a row that the copy reads later is then either read as it is or captured when it changes. */
@@ -106,9 +115,12 @@ class DataMove implements DataPort {
       await store.prepare();
       await store.fence(used.tables);
     }
+    for (const files of this.#files) await files.prepare(ctx);
   }
 
+  /** Files come first, so that no row names one that is not there yet. */
   async copy(ctx: Context): Promise<void> {
+    for (const files of this.#files) await files.copy(ctx);
     const built = await this.#build(ctx, 'forward');
     for (const used of this.#stores.of(ctx, 'next')) {
       const store = await this.#stores.open(ctx, used);
@@ -129,6 +141,11 @@ class DataMove implements DataPort {
     const untilMs = ctx.clock.monotonicMs() + PASS_MS;
     let applied = 0;
     let pending = 0;
+    for (const files of this.#files) {
+      const pass = await files.catchUp(ctx, direction);
+      applied += pass.applied;
+      pending += pass.pending;
+    }
     const isReady = await this.#isReady(ctx, direction);
     for (const used of this.#stores.of(ctx, sourceSide(direction))) {
       const store = await this.#stores.open(ctx, used);
@@ -199,6 +216,7 @@ class DataMove implements DataPort {
         // Without an entry of this run nothing of it is there, and what is there is not ours.
         if (store !== null && (await this.#hasLedger(ctx, used, store))) await store.empty(used.tables, ctx.epoch);
       }
+    for (const files of this.#files) await files.uninstall(ctx, { emptyTarget });
     ctx.faults.at('data.uninstall.emptied');
     for (const used of this.#allStores(ctx)) {
       const store = await this.#stores.openIfPresent(ctx, used);
@@ -212,6 +230,7 @@ class DataMove implements DataPort {
   async close(): Promise<void> {
     this.#built.clear();
     await this.#stores.close();
+    for (const files of this.#files) await files.close();
   }
 
   #allStores(ctx: Context): UsedStore[] {
@@ -329,6 +348,7 @@ class DataMove implements DataPort {
       if (damages.length > 0)
         throw new ChangeoverError('CHG_DATA_CAPTURE_BROKEN', { store: used.identity, what: damages.join('; ') });
     }
+    for (const files of this.#files) applied += (await files.applyToEmpty(ctx, direction)).applied;
     return { applied, pending: 0 };
   }
 
@@ -352,6 +372,7 @@ class DataMove implements DataPort {
       });
       verdicts.push(...(await verification.run(ctx, scope)));
     }
+    for (const files of this.#files) verdicts.push(...(await files.verify(ctx, direction, scope)));
     return verdicts;
   }
 
