@@ -105,7 +105,7 @@ function setupOf(command: string | SetupCommand): SetupCommand {
 }
 
 /** The host and port of an address that the schema accepted. A port alone listens on the loopback address. */
-export function listenOf(listen: PlanAuthor['gateway']['listen']): Plan['gateway']['listen'] {
+function listenOf(listen: PlanAuthor['gateway']['listen']): Plan['gateway']['listen'] {
   if (typeof listen === 'number') return { host: '127.0.0.1', port: listen };
   if (typeof listen === 'object') return { host: listen.host, port: listen.port };
   const colon = listen.lastIndexOf(':');

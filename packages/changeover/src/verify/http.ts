@@ -8,7 +8,7 @@ import type { Context } from '../plan/context.ts';
 import { inconclusive, reasonOf } from './verdict.ts';
 
 /** Default of `timeout`. */
-export const HTTP_TIMEOUT_MS = 5_000;
+const HTTP_TIMEOUT_MS = 5_000;
 /** Longest body that a condition is given: 4 MiB. */
 export const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
