@@ -279,7 +279,7 @@ export const CATALOGUE = {
   CHG_SNAPSHOT_NOT_TAKEN: {
     message: 'There is no complete snapshot {id} in {folder}.',
     exit: 2,
-    hint: 'Run `changeover status` to see which snapshots exist.',
+    hint: 'Run `changeover restore` to see which snapshots exist.',
   },
   CHG_SNAPSHOT_DAMAGED: {
     message: 'The snapshot {id} is damaged: {reason}.',
@@ -541,7 +541,7 @@ export const CATALOGUE = {
   CHG_TRAFFIC_NOT_DRAINED: {
     message: '{count} requests to the {side} side were still in flight at the deadline of the drain',
     exit: 1,
-    hint: 'Nothing was switched. Raise cutover.drainDeadlineMs or try again when no long request runs.',
+    hint: 'Nothing was switched. Raise cutover.drain.deadline or try again when no long request runs.',
   },
   CHG_TRAFFIC_STARTED_BY_HAND: {
     message: 'this process of the gateway was started without its settings ({variable} is not set)',
