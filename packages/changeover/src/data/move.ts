@@ -3,7 +3,7 @@ import path from 'node:path';
 import { ChangeoverError } from '../errors.ts';
 import type { Context } from '../plan/context.ts';
 import type { CatchUp, DataPort, LockedData, TableSummary } from '../plan/ports.ts';
-import type { ChangeBatch, OpenStore, Row } from '../plan/stores.ts';
+import type { OpenStore } from '../plan/stores.ts';
 import type { DataDefinition, SyncDefinition } from '../plan/sync.ts';
 import {
   sourceSide,
@@ -16,13 +16,13 @@ import {
   type Verdict,
 } from '../plan/words.ts';
 import { FilesSync } from './files/index.ts';
+import { Applier } from './applier.ts';
 import { LockedStores, release, type LockedStore } from './locked-data.ts';
 import { NotReturnable } from './not-returnable.ts';
 import { checkData } from './plan-check.ts';
-import type { Fate } from './row-mapper.ts';
 import { StoresInUse, type UsedStore } from './stores-in-use.ts';
 import { buildSyncs, type BuiltSync } from './built-sync.ts';
-import { encodeKey, keyOf } from './values.ts';
+import { encodeKey } from './values.ts';
 import { Verification, type LiveSource } from './verification.ts';
 
 export { files, sync } from './define.ts';
@@ -124,7 +124,7 @@ class DataMove implements DataPort {
     const built = await this.#build(ctx, 'forward');
     for (const used of this.#stores.of(ctx, 'next')) {
       const store = await this.#stores.open(ctx, used);
-      if (store.replace !== undefined) await this.#replaceContent(ctx, 'forward', used);
+      if (store.replace !== undefined) await (await this.#applier(ctx, 'forward')).replaceContent(ctx, used);
       else if (!(await this.#hasLedger(ctx, used, store))) await store.empty(used.tables, ctx.epoch);
     }
     for (const { sync } of built) if (sync.target.replace === undefined) await sync.copy(ctx);
@@ -156,7 +156,7 @@ class DataMove implements DataPort {
         const size = batch.changes.length + batch.rescan.length;
         pending += isReady ? batch.remaining : size + batch.remaining;
         if (size === 0 || !isReady) break;
-        applied += await this.#apply(ctx, direction, used, batch);
+        applied += await (await this.#applier(ctx, direction)).apply(ctx, used, batch);
         if (batch.remaining === 0 || ctx.clock.monotonicMs() >= untilMs) break;
         pending -= batch.remaining;
       }
@@ -268,66 +268,9 @@ class DataMove implements DataPort {
     this.#built.clear();
   }
 
-  async #apply(ctx: Context, direction: Direction, used: UsedStore, batch: ChangeBatch): Promise<number> {
-    const built = await this.#build(ctx, direction);
-    const fates: Fate[] = [];
-    let applied = 0;
-    for (const { sync, sourceIdentity } of built) {
-      if (sourceIdentity !== used.identity || sync.target.replace !== undefined) continue;
-      const result = await sync.apply(ctx, batch.changes, batch.rescan);
-      applied += result.applied;
-      fates.push(...result.fates);
-    }
-    for (const target of this.#stores.of(ctx, targetSide(direction)))
-      if (built.some((one) => one.targetIdentity === target.identity && one.sourceIdentity === used.identity))
-        fates.push(...(await this.#replaceContent(ctx, direction, target)));
-    ctx.faults.at('data.apply.written');
-    if (direction === 'reverse') this.#record(ctx, built, used, batch, fates);
-    const store = await this.#stores.open(ctx, used);
-    await store.capture.acknowledge(batch);
-    ctx.faults.at('data.apply.acknowledged');
-    return Math.max(applied, batch.changes.length);
-  }
-
-  /** A store that is replaced as a whole gets its content from all syncs that end in it. Nothing to do for other stores. */
-  async #replaceContent(ctx: Context, direction: Direction, used: UsedStore): Promise<Fate[]> {
-    const store = await this.#stores.open(ctx, used);
-    if (store.replace === undefined) return [];
-    const content: Record<string, Row[]> = {};
-    const fates: Fate[] = [];
-    for (const { sync, targetIdentity } of await this.#build(ctx, direction)) {
-      if (targetIdentity !== used.identity) continue;
-      for (const map of sync.maps) {
-        const { name } = map.target;
-        const existing = content[name] ?? (await allRows(store, name, map.target.key));
-        const made = await sync.content(ctx, map, existing);
-        content[name] = made.rows;
-        fates.push(...made.fates);
-      }
-    }
-    await store.replace(content, ctx.epoch);
-    ctx.faults.at('data.replace.done');
-    return fates;
-  }
-
-  /** A row of the new side goes back through any of the syncs that name its table; one that none takes is lost to a rollback. */
-  #record(
-    ctx: Context,
-    built: readonly BuiltSync[],
-    used: UsedStore,
-    batch: ChangeBatch,
-    fates: readonly Fate[],
-  ): void {
-    const outcome = new Map<string, { table: string; key: string; reason: string | null }>();
-    for (const { table, key } of batch.changes) {
-      const reason = reasonNotTaken(built, used, table);
-      if (reason !== null) outcome.set(`${table} ${encodeKey(key)}`, { table, key: encodeKey(key), reason });
-    }
-    for (const { table, key, reason } of [...fates].sort(
-      (a, b) => Number(a.reason === null) - Number(b.reason === null),
-    ))
-      outcome.set(`${table} ${encodeKey(key)}`, { table, key: encodeKey(key), reason });
-    this.#notReturnable(ctx).record([...outcome.values()]);
+  async #applier(ctx: Context, direction: Direction): Promise<Applier> {
+    const syncs = await this.#build(ctx, direction);
+    return new Applier({ direction, stores: this.#stores, syncs, lost: this.#notReturnable(ctx) });
   }
 
   #notReturnable(ctx: Context): NotReturnable {
@@ -342,7 +285,7 @@ class DataMove implements DataPort {
         ctx.signal.throwIfAborted();
         const batch = await store.capture.pending(BATCH_CHANGES);
         if (batch.changes.length + batch.rescan.length === 0) break;
-        applied += await this.#apply(ctx, direction, used, batch);
+        applied += await (await this.#applier(ctx, direction)).apply(ctx, used, batch);
       }
       const damages = await store.capture.intact();
       if (damages.length > 0)
@@ -401,24 +344,4 @@ class DataMove implements DataPort {
 
 function stateFolder(ctx: Context): string {
   return path.join(ctx.stateDir, 'data');
-}
-
-/** Why a changed row of the new side has no way back at all; null where a sync carries its table back or nothing is lost with it. */
-function reasonNotTaken(built: readonly BuiltSync[], used: UsedStore, table: string): string | null {
-  const own = built.filter(({ sourceIdentity }) => sourceIdentity === used.identity);
-  const mappings = own.flatMap(({ definition }) => definition.tables[table] ?? []);
-  const given = mappings.filter(({ reverse }) => reverse === 'none');
-  if (given.length > 0) return `given up by the plan: ${given.flatMap(({ givesUp }) => givesUp ?? []).join('; ')}`;
-  const carries = own.some(({ sync }) => sync.maps.some(({ source }) => source.name === table));
-  return carries ? 'no table of the legacy takes it' : null;
-}
-
-async function allRows(store: OpenStore, table: string, key: readonly string[]): Promise<Row[]> {
-  const rows: Row[] = [];
-  for (;;) {
-    const last = rows.at(-1);
-    const chunk = await store.chunk(table, last === undefined ? null : keyOf(last, key), BATCH_CHANGES);
-    rows.push(...chunk);
-    if (chunk.length < BATCH_CHANGES) return rows;
-  }
 }

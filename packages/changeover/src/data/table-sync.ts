@@ -195,12 +195,11 @@ export class TableSync {
       if (chunk === undefined) ctx.faults.at('data.apply.read');
       const ledger = chunk === undefined ? undefined : { ...chunk.entry, hash: hashRows(mapped) };
       try {
-        const refused = await this.#writeChanges(ctx, changes, ledger);
-        return [...fates, ...refused];
+        return overruled(fates, await this.#writeChanges(ctx, changes, ledger));
       } catch (error) {
         if (!(error instanceof UniqueConflict)) throw error;
         if (round < MAX_WIDENINGS && widen(wanted, error)) given = undefined;
-        else if (this.direction === 'reverse') return [...fates, ...(await this.#writeOneByOne(ctx, changes))];
+        else if (this.direction === 'reverse') return overruled(fates, await this.#writeOneByOne(ctx, changes));
         else throw this.#unresolved(error);
       }
     }
@@ -321,6 +320,13 @@ function widen(wanted: readonly Wanted[], conflict: UniqueConflict): boolean {
     }
   }
   return isWider;
+}
+
+/** A row that the mapping carried may still be refused by the store. */
+function overruled(fates: readonly Fate[], refused: readonly Fate[]): Fate[] {
+  const id = ({ table, key }: Fate) => `${table} ${encodeKey(key)}`;
+  const stopped = new Set(refused.map(id));
+  return [...fates.filter((fate) => !stopped.has(id(fate))), ...refused];
 }
 
 function isRefusal(error: unknown): error is ChangeoverError {
