@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Context } from '../plan/context.ts';
 import type { DataPort } from '../plan/ports.ts';
 import type { Value } from '../plan/stores.ts';
-import type { TableMapping } from '../plan/sync.ts';
+import type { RowFunction, TableMapping } from '../plan/sync.ts';
 import { testContext } from '../testing/context.ts';
 import { testSqlite, type TestDatabase } from '../testing/databases.ts';
 import { tempFolder, type TempFolder } from '../testing/temp.ts';
@@ -219,9 +219,9 @@ describe('a row function', () => {
       people: {},
       visits: {
         row: {
-          to: async ({ id, person }, { lookup }) => ({
+          to: async ({ id, person }, tools) => ({
             id: id ?? null,
-            name: (await lookup('people', [person ?? null]))?.['name'] ?? null,
+            name: (await tools.lookup('people', [person ?? null]))?.['name'] ?? null,
           }),
         },
         givesUp: ['who a visit was by'],
@@ -242,11 +242,8 @@ describe('a row function', () => {
   });
 
   it('may not look up a table whose changes nobody captures', async () => {
-    const to = async (
-      { id }: { id?: Value },
-      { lookup }: { lookup(table: string, key: Value[]): Promise<unknown> },
-    ) => {
-      await lookup('people', [1]);
+    const to: RowFunction = async ({ id }, tools) => {
+      await tools.lookup('people', [1]);
       return { id: id ?? null, name: null };
     };
     plan({ visits: { row: { to }, givesUp: ['all'] } });

@@ -7,6 +7,7 @@ import { quoted } from './text.ts';
  * names. A sequence is never set back.
  */
 export async function setSequences(connection: PostgresConnection, shapes: readonly PostgresShape[]): Promise<void> {
+  const settings: { sql: string; sequence: string }[] = [];
   for (const { oid, qualified } of shapes) {
     const found = await connection.main.query(
       `SELECT DISTINCT a.attname, quote_ident(n.nspname) || '.' || quote_ident(s.relname), q.seqincrement > 0
@@ -26,14 +27,14 @@ export async function setSequences(connection: PostgresConnection, shapes: reado
       const extreme = isRising === 't' ? 'greatest' : 'least';
       const edge = isRising === 't' ? 'max' : 'min';
       const last = `(SELECT CASE WHEN is_called THEN last_value END FROM ${sequence})`;
-      await connection.write(connection.epoch, (session) =>
-        session.query(
-          `SELECT setval($1::regclass, highest) FROM (
-             SELECT ${extreme}((SELECT ${edge}(${quoted(column ?? '')}) FROM ${qualified}), ${last}) AS highest) AS s
-           WHERE highest IS NOT NULL`,
-          [sequence ?? ''],
-        ),
-      );
+      const sql = `
+        SELECT setval($1::regclass, highest) FROM (
+          SELECT ${extreme}((SELECT ${edge}(${quoted(column ?? '')}) FROM ${qualified}), ${last}) AS highest) AS s
+        WHERE highest IS NOT NULL`;
+      settings.push({ sql, sequence: sequence ?? '' });
     }
   }
+  await connection.write(connection.epoch, async (session) => {
+    for (const { sql, sequence } of settings) await session.query(sql, [sequence]);
+  });
 }

@@ -91,7 +91,10 @@ async function deleteRows(session: Session, shape: PostgresShape, keys: readonly
   );
 }
 
-/** Rows with the same columns go in one statement. The conflict target is the key alone. */
+/**
+ * Rows with the same columns go in one statement. The conflict target is the key alone. Rows that carry only some of the columns are updated
+ * first, because an insert would be refused where another column must not be NULL.
+ */
 async function upsertRows(session: Session, shape: PostgresShape, rows: readonly Row[]): Promise<void> {
   const groups = new Map<string, Row[]>();
   for (const row of rows) {
@@ -107,12 +110,33 @@ async function upsertRows(session: Session, shape: PostgresShape, rows: readonly
       .map((column) => `${quoted(column)} = excluded.${quoted(column)}`);
     const action = updates.length === 0 ? 'NOTHING' : `UPDATE SET ${updates.join(', ')}`;
     const values = columns.map((column) => cast(shape, columns, column)).join(', ');
+    const isPartial = columns.length < shape.columns.length;
+    if (isPartial) await updateRows(session, shape, columns, group);
+    const isNew = isPartial
+      ? `WHERE NOT EXISTS (SELECT FROM ${shape.qualified} AS t WHERE ${matching(shape, shape.key, columns)})`
+      : '';
     await session.query(
       `INSERT INTO ${shape.qualified} (${columns.map(quoted).join(', ')}) OVERRIDING SYSTEM VALUE
-       SELECT ${values} FROM ${given(columns)} ON CONFLICT (${shape.key.map(quoted).join(', ')}) DO ${action}`,
+       SELECT ${values} FROM ${given(columns)} ${isNew} ON CONFLICT (${shape.key.map(quoted).join(', ')}) DO ${action}`,
       columns.map((column) => group.map((row) => writeValue(row[column] ?? null))),
     );
   }
+}
+
+async function updateRows(
+  session: Session,
+  shape: PostgresShape,
+  columns: readonly string[],
+  rows: readonly Row[],
+): Promise<void> {
+  const updates = columns
+    .filter((column) => !shape.key.includes(column))
+    .map((column) => `${quoted(column)} = ${cast(shape, columns, column)}`);
+  if (updates.length === 0) return;
+  await session.query(
+    `UPDATE ${shape.qualified} AS t SET ${updates.join(', ')} FROM ${given(columns)} WHERE ${matching(shape, shape.key, columns)}`,
+    columns.map((column) => rows.map((row) => writeValue(row[column] ?? null))),
+  );
 }
 
 /** `rows` as they would come back, computed without writing. A length or precision of the column is left out: what it cuts off is a difference. */
@@ -150,8 +174,9 @@ function cast(shape: PostgresShape, columns: readonly string[], column: string):
   return `u.${slot(columns, column)}::${columnOf(shape, column).cast}`;
 }
 
-function matching(shape: PostgresShape, columns: readonly string[]): string {
-  return columns.map((column) => `t.${quoted(column)} = ${cast(shape, columns, column)}`).join(' AND ');
+/** @param slots The columns that are given, in the order of their slots; default those that are matched. */
+function matching(shape: PostgresShape, columns: readonly string[], slots = columns): string {
+  return columns.map((column) => `t.${quoted(column)} = ${cast(shape, slots, column)}`).join(' AND ');
 }
 
 function columnsOf(keys: readonly Key[], width: number): Cell[][] {

@@ -1,12 +1,12 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Capture, ChangeBatch, Key, Value } from '../../../plan/stores.ts';
-import { encodeKey, exactInteger } from '../../values.ts';
+import { encodeKey } from '../../values.ts';
 import type { SqliteConnection } from './connection.ts';
 import { readShape, type SqliteShape } from './shape.ts';
 import { quoted } from './text.ts';
 import { captureTriggers, type Trigger } from './triggers.ts';
-import { affinityOfColumn } from './values.ts';
+import { readKey } from './values.ts';
 
 /** Applied changes are left in place until so many have gathered: the legacy's writers then meet our write lock rarely. */
 const PRUNE_AFTER_ROWS = 20_000;
@@ -206,11 +206,4 @@ function readKept(file: string): { identity: string; id: number } | null {
   } catch {
     return null;
   }
-}
-
-function readKey(shape: SqliteShape, slots: readonly Value[]): Key {
-  return shape.key.map((column, index) => {
-    const value = slots[index] ?? null;
-    return typeof value === 'bigint' && affinityOfColumn(shape, column) !== 'blob' ? exactInteger(value) : value;
-  });
 }

@@ -1,5 +1,5 @@
 import { ChangeoverError } from '../../../errors.ts';
-import type { Row, Value } from '../../../plan/stores.ts';
+import type { Key, Row, Value } from '../../../plan/stores.ts';
 import { encodeKey, exactInteger, keyOf } from '../../values.ts';
 import type { SqliteConnection } from './connection.ts';
 import type { Affinity, SqliteShape } from './shape.ts';
@@ -65,4 +65,12 @@ export function boundKey(shape: SqliteShape, key: readonly Value[]): Bound[] {
 
 export function affinityOfColumn(shape: SqliteShape, name: string): Affinity {
   return shape.columns.find((column) => column.name === name)?.affinity ?? 'blob';
+}
+
+/** A key from what SQLite gave for its columns, in their order. */
+export function readKey(shape: SqliteShape, slots: readonly Value[]): Key {
+  return shape.key.map((column, index) => {
+    const value = slots[index] ?? null;
+    return typeof value === 'bigint' && affinityOfColumn(shape, column) !== 'blob' ? exactInteger(value) : value;
+  });
 }

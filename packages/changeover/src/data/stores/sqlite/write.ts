@@ -1,11 +1,11 @@
 import { ChangeoverError } from '../../../errors.ts';
-import type { Key, Row, WriteBatch } from '../../../plan/stores.ts';
+import type { Key, Row, Value, WriteBatch } from '../../../plan/stores.ts';
 import { UniqueConflict } from '../../conflict.ts';
 import { encodeKey, keyOf } from '../../values.ts';
 import { sqliteCode, type SqliteConnection } from './connection.ts';
 import type { SqliteShape } from './shape.ts';
 import { quoted } from './text.ts';
-import { affinityOfColumn, bound, boundKey, rowReader } from './values.ts';
+import { affinityOfColumn, bound, boundKey, readKey, rowReader } from './values.ts';
 
 const SQLITE_TOOBIG = 18;
 const SQLITE_CONSTRAINT = 19;
@@ -108,9 +108,13 @@ function deleteRow(connection: SqliteConnection, shape: SqliteShape, key: Key): 
   connection.statement(`DELETE FROM ${quoted(shape.name)} WHERE ${matches(shape.key)}`).run(...boundKey(shape, key));
 }
 
-/** The conflict target is the key alone: a conflict on any other unique index must not be settled by changing another row. */
+/**
+ * The conflict target is the key alone: a conflict on any other unique index must not be settled by changing another row. A row that carries only
+ * some of the columns is updated first, because an insert would be refused where another column must not be NULL.
+ */
 function upsertRow(connection: SqliteConnection, shape: SqliteShape, row: Row): void {
   const columns = Object.keys(row);
+  if (columns.length < shape.columns.length && updateRow(connection, shape, row)) return;
   const updates = columns
     .filter((column) => !shape.key.includes(column))
     .map((column) => `${quoted(column)} = excluded.${quoted(column)}`);
@@ -121,6 +125,15 @@ function upsertRow(connection: SqliteConnection, shape: SqliteShape, row: Row): 
   connection
     .statement(sql)
     .run(...columns.map((column) => bound(row[column] ?? null, affinityOfColumn(shape, column))));
+}
+
+/** False where there is no such row. */
+function updateRow(connection: SqliteConnection, shape: SqliteShape, row: Row): boolean {
+  const columns = Object.keys(row).filter((column) => !shape.key.includes(column));
+  if (columns.length === 0) return readRows(connection, shape, [keyOf(row, shape.key)]).length > 0;
+  const sql = `UPDATE ${quoted(shape.name)} SET ${columns.map((column) => `${quoted(column)} = ?`).join(', ')} WHERE ${matches(shape.key)}`;
+  const values = columns.map((column) => bound(row[column] ?? null, affinityOfColumn(shape, column)));
+  return Number(connection.statement(sql).run(...values, ...boundKey(shape, keyOf(row, shape.key))).changes) > 0;
 }
 
 function matches(columns: readonly string[]): string {
@@ -168,6 +181,6 @@ function holdersOf(connection: SqliteConnection, shape: SqliteShape, row: Row): 
       const values = index.columns.map((column) => bound(row[column] ?? null, affinityOfColumn(shape, column)));
       return connection.all(sql, ...values);
     })
-    .map((found) => found as Key)
+    .map((found) => readKey(shape, found as Value[]))
     .filter((found) => encodeKey(found) !== encodeKey(key));
 }

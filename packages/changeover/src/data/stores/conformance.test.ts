@@ -1,0 +1,28 @@
+import { afterAll, beforeAll } from 'vitest';
+import { testPostgres, testSqlite } from '../../testing/databases.ts';
+import { startPostgres, type ThrowawayPostgres } from '../../testing/postgres.ts';
+import { storeConformance } from '../../testing/store-conformance.ts';
+import { postgres } from './postgres/index.ts';
+import { sqlite } from './sqlite/index.ts';
+
+const ITEMS = 'CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, size INTEGER)';
+
+let server: ThrowawayPostgres;
+beforeAll(async () => {
+  server = await startPostgres();
+});
+afterAll(async () => {
+  await server.stop();
+});
+
+storeConformance('sqlite', async (folder) => {
+  const db = testSqlite(folder, 'items.db');
+  await db.exec(ITEMS);
+  return { store: sqlite(db.address), exec: (sql) => db.exec(sql), [Symbol.asyncDispose]: () => db.close() };
+});
+
+storeConformance('postgres', async () => {
+  const db = await testPostgres(server.url);
+  await db.exec(ITEMS);
+  return { store: postgres(db.address), exec: (sql) => db.exec(sql), [Symbol.asyncDispose]: () => db.close() };
+});
