@@ -2,7 +2,7 @@ import { closeSync, fsyncSync, openSync, type BigIntStats } from 'node:fs';
 import { ChangeoverError } from '../errors.ts';
 
 /** Makes the entries of a folder durable: without it a new file or a rename may be gone after a power loss. */
-export function syncFolder(folder: string): void {
+export function syncFolder(folder: string | Buffer): void {
   const fd = openSync(folder, 'r');
   try {
     fsyncSync(fd);

@@ -28,10 +28,13 @@ const SCHEMA = `
     store TEXT NOT NULL, tbl TEXT NOT NULL, key TEXT NOT NULL, hash TEXT NOT NULL,
     PRIMARY KEY (store, tbl, key)) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS file (
-    store TEXT NOT NULL, path TEXT NOT NULL, ino TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns TEXT NOT NULL,
-    ctime_ns TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (store, path)) STRICT, WITHOUT ROWID;`;
+    store TEXT NOT NULL, side TEXT NOT NULL, path TEXT NOT NULL, file TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns TEXT NOT NULL,
+    ctime_ns TEXT NOT NULL, read_at_ms INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (store, side, path)) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS file_synced (
+    store TEXT NOT NULL, path TEXT NOT NULL, sha256 TEXT NOT NULL, is_verified INTEGER NOT NULL,
+    PRIMARY KEY (store, path)) STRICT, WITHOUT ROWID;`;
 
-const TABLES = ['gate', 'ledger', 'note', 'log_broken', 'log_line', 'document_row', 'file'] as const;
+const TABLES = ['gate', 'ledger', 'note', 'log_broken', 'log_line', 'document_row', 'file', 'file_synced'] as const;
 
 /**
  * What is known about stores that have no tables and no transactions of their own (logs, documents, folders): gate, ledger,

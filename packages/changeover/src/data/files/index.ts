@@ -1,0 +1,1 @@
+export { FilesSync } from './files-sync.ts';
