@@ -169,6 +169,9 @@ function readValue(text: string, start: number, lineEnd: number): ScannedValue {
   if (rest !== '' && !rest.startsWith('#')) warnings.push('what follows the closing quote is ignored');
   const [, single, double, backtick] = match;
   if (double !== undefined && /(^|[^\\])\$[{(\w]/.test(double)) warnings.push(EXPANSION);
-  const value = (single ?? backtick ?? unescape(double ?? '')).replaceAll('\r\n', '\n');
+  const raw = (single ?? double ?? backtick ?? '').replaceAll('\r\n', '\n');
+  if (/\n[ \t]*(export[ \t]+)?[A-Za-z_]\w*=/.test(raw))
+    warnings.push('it goes on over lines that look like settings of their own: is its quote closed?');
+  const value = double === undefined ? raw : unescape(raw);
   return { text: value, end, next: restEnd + 1, warnings };
 }

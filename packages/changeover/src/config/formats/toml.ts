@@ -5,6 +5,7 @@ import { endOfLine, lineFinder, replaceRanges } from '../text.ts';
 import type { Replacement } from '../text.ts';
 import { formatPath, getAt, isEqual, isForbiddenName, isTree, isWithinPath, leavesOf, setAt } from '../tree.ts';
 import type { Tree } from '../tree.ts';
+import { notHeld } from './held.ts';
 import { scanToml } from './toml-lines.ts';
 import type { TomlAssignment, TomlHeader, TomlStatement } from './toml-lines.ts';
 
@@ -46,22 +47,10 @@ export const tomlFormat: Format = {
     let result = text;
     // one by one: each may add the table that the next one needs
     for (const leaf of holdable) if (!isEqual(getAt(now, leaf.path), leaf.value)) result = editOne(result, leaf);
-    return { text: result, problems: [...problems, ...unequal(result, holdable)] };
+    const failed = notHeld(now, holdable, readTree(result).tree);
+    return { text: failed.length > 0 ? text : result, problems: [...problems, ...failed] };
   },
 };
-
-function unequal(text: string, leaves: readonly Leaf[]): Problem[] {
-  const { tree } = readTree(text);
-  return leaves
-    .filter(({ path, value }) => tree === null || !isEqual(getAt(tree, path), value))
-    .map(({ path }) => ({
-      level: 'error',
-      line: null,
-      key: formatPath(path),
-      message: 'it cannot be put into this file without writing it anew',
-      remedy: 'Write this key by hand once, then run the command again.',
-    }));
-}
 
 type ReadTree =
   | { readonly tree: Tree; readonly bigIntegers: ReadonlySet<string> }

@@ -3,7 +3,9 @@ import type { Document, Node, ParsedNode } from 'yaml';
 import type { Json } from '../../plan/words.ts';
 import type { Edited, Entry, Format, Leaf, Problem, Reading } from '../source.ts';
 import { endOfLine } from '../text.ts';
-import { formatPath, isEqual, isForbiddenName, isTree } from '../tree.ts';
+import { formatPath, getAt, isEqual, isForbiddenName, isTree } from '../tree.ts';
+import type { Tree } from '../tree.ts';
+import { notHeld } from './held.ts';
 
 export interface YamlOptions {
   /** How plain words are read: in 1.1 (PyYAML, Ruby) `yes` is true and `010` is eight; in 1.2 both are what they look like. Default 1.2. */
@@ -14,10 +16,10 @@ const MAX_ALIASES = 100;
 
 /** YAML with one document whose top is a mapping. Editing keeps comments; blanks and quotes may be put in order. */
 export function yamlFormat({ version = '1.2' }: YamlOptions = {}): Format {
-  const open = (text: string, lines: LineCounter): Document.Parsed[] => {
+  const open = (text: string, lines: LineCounter, isEdited = false): Document.Parsed[] => {
     const parsed = parseAllDocuments(text, {
       version,
-      compat: version === '1.2' ? 'yaml-1.1' : null, // what is written means the same to both
+      compat: isEdited && version === '1.2' ? 'yaml-1.1' : null, // what is written means the same to both
       merge: true,
       lineCounter: lines,
       prettyErrors: false,
@@ -44,34 +46,49 @@ export function yamlFormat({ version = '1.2' }: YamlOptions = {}): Format {
       }
     },
     edit(text, leaves): Edited {
-      const [document] = open(text === '' ? '{}' : text, new LineCounter());
+      const [document] = open(text === '' ? '{}' : text, new LineCounter(), true);
       if (document === undefined || !isMap(document.contents)) {
         return { text, problems: [{ level: 'error', line: null, message: 'its top is no mapping' }] };
       }
       if (document.contents.items.length === 0) document.contents.flow = false;
-      const now = plain(document.toJS({ maxAliasCount: MAX_ALIASES }) as unknown).value;
-      let isChanged = false;
-      for (const leaf of leaves) {
-        if (isEqual(valueAt(now, leaf.path), leaf.value)) continue;
-        isChanged = true;
-        put(document, leaf);
-      }
-      if (!isChanged) return { text, problems: [] };
-      const written = document.toString({ lineWidth: 0 });
-      return { text: endOfLine(text) === '\r\n' ? written.replaceAll('\n', '\r\n') : written, problems: [] };
+      const now = treeIn(document);
+      const changed = leaves.filter(({ path, value }) => !isEqual(getAt(now, path), value));
+      if (changed.length === 0) return { text, problems: [] };
+      for (const leaf of changed) put(document, leaf);
+      const written = write(document, endOfLine(text));
+      const problems = notHeld(now, leaves, written === null ? null : treeIn(open(written, new LineCounter())[0]));
+      return problems.length > 0 || written === null ? { text, problems } : { text: written, problems };
     },
   };
+}
+
+function treeIn(document: Document.Parsed | undefined): Tree {
+  const tree = document === undefined ? {} : plain(document.toJS({ maxAliasCount: MAX_ALIASES }) as unknown).value;
+  return isTree(tree) ? tree : {};
+}
+
+/** Null when an alias has lost what it stands for. */
+function write(document: Document.Parsed, eol: string): string | null {
+  try {
+    return document.toString({ lineWidth: 0 }).replaceAll('\n', eol);
+  } catch {
+    return null;
+  }
 }
 
 function put(document: Document.Parsed, { path, value }: Leaf): void {
   const there = document.getIn(path, true);
   const made = document.createNode(value) as Node;
+  // the other forms lose blanks at the ends of lines
+  if (isScalar(made) && typeof value === 'string' && /^\s|\s$|[\r\n]/.test(value)) made.type = 'QUOTE_DOUBLE';
   if (isScalar(there) && isScalar(made)) {
     // the comments and the anchor are the old node's
     there.value = made.value;
     delete there.source;
     delete there.format;
-    if (typeof value !== 'string') delete there.type;
+    const isQuoted = there.type === 'QUOTE_SINGLE' || there.type === 'QUOTE_DOUBLE';
+    if (made.type !== undefined) there.type = made.type;
+    else if (typeof value !== 'string' || !isQuoted) delete there.type;
     return;
   }
   if (isScalar(there) || isCollection(there)) {
@@ -83,12 +100,6 @@ function put(document: Document.Parsed, { path, value }: Leaf): void {
     if (!isMap(document.getIn(step, true))) document.setIn(step, document.createNode({}));
   }
   document.setIn(path, made);
-}
-
-function valueAt(tree: Json, path: readonly string[]): Json | undefined {
-  let at: Json | undefined = tree;
-  for (const step of path) at = isTree(at) && Object.hasOwn(at, step) ? at[step] : undefined;
-  return at;
 }
 
 function read(

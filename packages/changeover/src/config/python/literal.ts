@@ -137,8 +137,8 @@ class Reader {
   }
 
   #unary(): PythonValue {
-    if (this.#take('-')) return combine({ kind: 'literal', value: 0 }, this.#unary(), '-');
-    if (this.#take('+')) return combine({ kind: 'literal', value: 0 }, this.#unary(), '+');
+    if (this.#take('-')) return negative(this.#unary());
+    if (this.#take('+')) return negative(negative(this.#unary()));
     const base = this.#primary();
     if (!this.#take('**')) return base;
     return combine(base, this.#unary(), '**');
@@ -277,6 +277,14 @@ function keyOf(value: PythonValue): string {
   const key = plainOf(value);
   if (typeof key === 'string' || typeof key === 'number') return String(key);
   throw new NotLiteral('a name in it is no text');
+}
+
+function negative(value: PythonValue): PythonValue {
+  if (value.kind === 'literal' && value.isBigInteger === true)
+    return { ...value, value: String(-BigInt(value.value as string)) };
+  const number = plainOf(value);
+  if (typeof number !== 'number') throw new NotLiteral('it is computed (-)');
+  return { kind: 'literal', value: number === 0 ? 0 : -number };
 }
 
 function combine(left: PythonValue, right: PythonValue, operator: '+' | '-' | '*' | '**'): PythonValue {
