@@ -4,7 +4,7 @@ import { isHigh, isLow } from './text.ts';
 import { int, isHashable, MAX_DEPTH, PyByteArray, PyFloat, PyFrozenSet, PyTuple, type PythonValue } from './values.ts';
 
 /** Longest text that is read unless `maxLength` says otherwise: 64 Mi characters. */
-export const DEFAULT_MAX_LITERAL_LENGTH = 64 * 1024 * 1024;
+const DEFAULT_MAX_LITERAL_LENGTH = 64 * 1024 * 1024;
 
 /** CPython's own limit (`sys.int_info`): longer integers take quadratic time. */
 const MAX_INT_DIGITS = 4300;

@@ -15,7 +15,7 @@ import {
 } from './values.ts';
 
 /** Largest pickle that is read unless `maxBytes` says otherwise: 64 MiB. */
-export const DEFAULT_MAX_PICKLE_BYTES = 64 * 1024 * 1024;
+const DEFAULT_MAX_PICKLE_BYTES = 64 * 1024 * 1024;
 
 /** A kilobyte of shared parts can stand for billions of values; whoever walks the result would never end. */
 const MAX_EXPANDED_VALUES = 20_000_000;

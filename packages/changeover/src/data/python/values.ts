@@ -157,7 +157,7 @@ export function isList(value: unknown): value is readonly PythonInput[] {
   return Array.isArray(value);
 }
 
-export function isDict(value: unknown): value is ReadonlyMap<PythonInput, PythonInput> {
+function isDict(value: unknown): value is ReadonlyMap<PythonInput, PythonInput> {
   return value instanceof Map;
 }
 

@@ -44,7 +44,7 @@ const SAVE_BYTES = 8 * 1024 * 1024;
 const MARK_BYTES = 256 * 1024;
 const SINGLE_LINE_BLOCK_BYTES = 8 * 1024;
 
-export const START: Place = { file: '', offset: 0, tail: '', number: 0 };
+const START: Place = { file: '', offset: 0, tail: '', number: 0 };
 
 /**
  * The lines of one log: which are rows, which are broken, and under which id each goes. Only what was added since the last look is

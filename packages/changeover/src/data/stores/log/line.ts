@@ -7,7 +7,7 @@ import { parsePythonLiteral } from '../../python/index.ts';
 export type LineFormat = 'python' | 'json' | 'text';
 
 /** A longer line is taken for damage: 64 MiB. */
-export const MAX_LINE_BYTES = 64 * 1024 * 1024;
+const MAX_LINE_BYTES = 64 * 1024 * 1024;
 const BLOCK_BYTES = 256 * 1024;
 
 /** A complete line of a file: it had its newline when it was read. */
