@@ -24,7 +24,7 @@ export function people(legacyRoot: string, to: Store): SyncDefinition {
       },
       format: pickleFormat({ protocol: 4 }),
       tables: {
-        people: { key: ['list', 'name'], columns: { list: 'text', name: 'text' }, rows: peopleIn },
+        people: { key: ['list', 'name'], derived: true, columns: { list: 'text', name: 'text' }, rows: peopleIn },
         encodings: {
           key: ['list', 'position'],
           order: 'position',

@@ -9,6 +9,8 @@ import { hashOf, type DocumentReader, type Reading } from './reader.ts';
 const TABLES = 'captured';
 const SCAN = 'scan';
 const RESCAN = 'rescan';
+/** Stands for the hash of a row that was read in a state which no scan has seen; equal to none. */
+const UNSEEN = '';
 
 interface Scan {
   readonly readAtMs: number;
@@ -29,6 +31,10 @@ export class DocumentCapture implements Capture {
   readonly #store: string;
   /** The state of the scan was seen missing: what changed since is not known any more. */
   #isLost = false;
+  /** The rows that the last scan, or a reading after it, came upon. */
+  #seen: Reading['tables'] | null = null;
+  /** Rows that were read in another state after the batch was made, as `table key`. */
+  readonly #unseen = new Set<string>();
 
   constructor(reader: DocumentReader, sidecar: Sidecar, ctx: Context, store: string) {
     this.#reader = reader;
@@ -52,8 +58,33 @@ export class DocumentCapture implements Capture {
         if (this.#isLost) this.#sidecar.setNote(RESCAN, true);
         this.#sidecar.dropNote(SCAN);
       });
+      this.#seen = reading.tables;
       this.#ctx.faults.at('data.capture.installed');
     });
+  }
+
+  /**
+   * Told of every reading whose rows go to the target. A row that changes and changes back between two scans differs in none of them, yet
+   * the target got what it was in between: such rows stay pending until they are read as a scan saw them. Written down before
+   * anybody can have written the row to the target.
+   */
+  served(reading: Reading): void {
+    const { tables } = reading;
+    if (tables === this.#seen || this.#sidecar.epoch === 0) return;
+    const captured = this.#captured();
+    const unseen = captured.flatMap((table) =>
+      this.#seen === null
+        ? this.#differences(table, reading)
+        : differences(table, known(this.#seen[table]), tables[table]),
+    );
+    if (unseen.length > 0) {
+      this.#sidecar.gated(this.#sidecar.epoch, () => {
+        for (const { table, id } of unseen) this.#remember(table, id, UNSEEN);
+        this.#sidecar.dropNote(SCAN);
+      });
+    }
+    for (const { table, id } of unseen) this.#unseen.add(`${table} ${id}`);
+    this.#seen = tables;
   }
 
   pending(limit: number): Promise<ChangeBatch> {
@@ -62,14 +93,16 @@ export class DocumentCapture implements Capture {
       const captured = this.#captured();
       const isRescan = this.#sidecar.note(RESCAN) === true;
       const isSame = this.#isAsScanned(reading);
-      const differences = isSame ? [] : captured.flatMap((table) => this.#differences(table, reading));
-      if (differences.length === 0 && !isSame) this.#noteScan(reading);
-      const rows = isRescan ? differences : differences.slice(0, limit);
+      const changed = isSame ? [] : captured.flatMap((table) => this.#differences(table, reading));
+      if (changed.length === 0 && !isSame) this.#noteScan(reading);
+      this.#seen = reading.tables;
+      this.#unseen.clear();
+      const rows = isRescan ? changed : changed.slice(0, limit);
       const token: Token = { rows, isRescan };
       return {
         changes: isRescan ? [] : rows.map(({ table, id }) => ({ table, key: decodeKey(id) })),
         rescan: isRescan ? captured : [],
-        remaining: differences.length - rows.length,
+        remaining: changed.length - rows.length,
         token,
       };
     });
@@ -78,7 +111,8 @@ export class DocumentCapture implements Capture {
   acknowledge({ token }: ChangeBatch): Promise<void> {
     return named(this.#store, 'acknowledging', () => {
       this.#sidecar.gated(this.#sidecar.epoch, () => {
-        for (const { table, id, hash } of (token as Token).rows) this.#remember(table, id, hash);
+        for (const { table, id, hash } of (token as Token).rows)
+          this.#remember(table, id, this.#unseen.has(`${table} ${id}`) ? UNSEEN : hash);
         if ((token as Token).isRescan) this.#sidecar.dropNote(RESCAN);
         this.#sidecar.dropNote(SCAN);
       });
@@ -106,21 +140,9 @@ export class DocumentCapture implements Capture {
   }
 
   #differences(table: string, reading: Reading): Token['rows'] {
-    const differences: Token['rows'][number][] = [];
-    const known = new Map<string, string>();
-    for (const { key, hash } of this.#sidecar.all(
-      'SELECT key, hash FROM document_row WHERE store = ? AND tbl = ?',
-      table,
-    )) {
-      known.set(String(key), String(hash));
-    }
-    for (const [id, row] of reading.tables[table] ?? []) {
-      const hash = hashOf(row);
-      if (known.get(id) !== hash) differences.push({ table, id, hash });
-      known.delete(id);
-    }
-    for (const id of known.keys()) differences.push({ table, id, hash: null });
-    return differences;
+    const rows = this.#sidecar.all('SELECT key, hash FROM document_row WHERE store = ? AND tbl = ?', table);
+    const hashes = new Map(rows.map(({ key, hash }) => [String(key), String(hash)]));
+    return differences(table, hashes, reading.tables[table]);
   }
 
   #remember(table: string, id: string, hash: string | null): void {
@@ -147,4 +169,22 @@ export class DocumentCapture implements Capture {
       return isSameStamp(stamp, then) && (then === null || isSettled(then, scan.readAtMs));
     });
   }
+}
+
+type Rows = Reading['tables'][string] | undefined;
+
+function known(rows: Rows): Map<string, string> {
+  return new Map([...(rows ?? [])].map(([id, row]) => [id, hashOf(row)]));
+}
+
+/** Rows that are new, changed or gone, with the hash that they have now. */
+function differences(table: string, before: Map<string, string>, rows: Rows): Token['rows'] {
+  const found: Token['rows'][number][] = [];
+  for (const [id, row] of rows ?? []) {
+    const hash = hashOf(row);
+    if (before.get(id) !== hash) found.push({ table, id, hash });
+    before.delete(id);
+  }
+  for (const id of before.keys()) found.push({ table, id, hash: null });
+  return found;
 }

@@ -153,7 +153,82 @@ describe('reading', () => {
   });
 });
 
+describe('a list', () => {
+  interface Names {
+    readonly names: readonly string[];
+  }
+  const list = () =>
+    document({
+      files: { a: 'data/a.json' },
+      format: jsonFormat(),
+      tables: {
+        names: {
+          key: ['position'],
+          order: 'position',
+          rows: ({ a }) => ((a as unknown as Names | null)?.names ?? []).map((name, position) => ({ position, name })),
+        },
+        initials: {
+          key: ['letter'],
+          derived: true,
+          rows: ({ a }) =>
+            [...new Set((a as unknown as Names | null)?.names.map((name) => name.slice(0, 1)))].map((letter) => ({
+              letter,
+            })),
+        },
+      },
+      render: ({ names }) => ({ a: { names: names.map(({ name }) => String(name)) } }),
+    });
+
+  it('is numbered again when rows come back with gaps, and what is derived from it follows', async () => {
+    writeFileSync(path.join(folder, 'a.json'), JSON.stringify({ names: ['Ann', 'Bob', 'Cy'] }));
+    const store = await list().open(ctx, 'legacy');
+    opened.push(store);
+    const rows = store.arrange?.('names', [
+      { position: 2 ** 40 + 7, name: 'Zoe' },
+      { position: 0, name: 'Ann' },
+      { position: 2, name: 'Cy' },
+    ]);
+    expect(rows).toEqual([
+      { position: 0, name: 'Ann' },
+      { position: 1, name: 'Cy' },
+      { position: 2, name: 'Zoe' },
+    ]);
+    await store.replace?.({ names: rows ?? [] }, 1);
+    expect(JSON.parse(readFileSync(path.join(folder, 'a.json'), 'utf8'))).toEqual({ names: ['Ann', 'Cy', 'Zoe'] });
+    expect(await store.chunk('initials', null, 10)).toEqual([{ letter: 'A' }, { letter: 'C' }, { letter: 'Z' }]);
+  });
+});
+
 describe('capture', () => {
+  it('knows of a row that was read and had gone again before the next scan', async () => {
+    writeFileSync(known, cache('Ann'));
+    const store = await open();
+    await store.capture.install(['faces']);
+    writeFileSync(known, cache('Ann', 'Bob'));
+    expect(await all(store)).toHaveLength(2);
+    writeFileSync(known, cache('Ann'));
+    // Another process goes on: what was read may be in the target already.
+    const batch = await (await open()).capture.pending(10);
+    expect(keys(batch)).toEqual([['known', 1]]);
+  });
+
+  it('keeps a row pending that was read in another state than the scan saw', async () => {
+    writeFileSync(known, cache('Ann'));
+    const store = await open();
+    await store.capture.install(['faces']);
+    writeFileSync(known, cache('Bob'));
+    const batch = await store.capture.pending(10);
+    writeFileSync(known, cache('Cy'));
+    expect(await store.rows('faces', [['known', 0]])).toMatchObject([{ name: 'Cy' }]);
+    await store.capture.acknowledge(batch);
+    writeFileSync(known, cache('Bob'));
+    const again = await store.capture.pending(10);
+    expect(keys(again)).toEqual([['known', 0]]);
+    expect(await store.rows('faces', [['known', 0]])).toMatchObject([{ name: 'Bob' }]);
+    await store.capture.acknowledge(again);
+    expect(keys(await store.capture.pending(10))).toEqual([]);
+  });
+
   it('names exactly the rows that changed, until they are acknowledged', async () => {
     writeFileSync(known, cache('Ann', 'Bob', 'Cy'));
     const store = await open();

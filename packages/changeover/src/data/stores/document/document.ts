@@ -14,6 +14,8 @@ export interface DocumentTable<Contents> {
    * any places in the right order: they are numbered again. Default: no column is a place.
    */
   readonly order?: string;
+  /** The table only shows what another table of the same files holds too, and changes with it. Default false. */
+  readonly derived?: true;
   /** Columns with their types, for the plan's checks. Default: those of the rows that are there. */
   readonly columns?: Readonly<Record<string, string>>;
   /** The rows in the contents of all files, where a missing file is null. Must give equal rows for equal contents. */

@@ -1,16 +1,7 @@
 import path from 'node:path';
 import { ChangeoverError } from '../../../errors.ts';
 import type { Context } from '../../../plan/context.ts';
-import type {
-  Capture,
-  Key,
-  LedgerEntry,
-  OpenStore,
-  Row,
-  StoreLock,
-  TableShape,
-  WriteBatch,
-} from '../../../plan/stores.ts';
+import type { Key, LedgerEntry, OpenStore, Row, StoreLock, TableShape, WriteBatch } from '../../../plan/stores.ts';
 import type { Finding, Footprint } from '../../../plan/words.ts';
 import { named } from '../../durable.ts';
 import { Sidecar } from '../../sidecar.ts';
@@ -27,7 +18,7 @@ type Content = Readonly<Record<string, readonly Row[]>>;
 /** An opened document: small files, read and replaced as wholes. */
 export class OpenDocument implements OpenStore {
   readonly kind = 'document';
-  readonly capture: Capture;
+  readonly capture: DocumentCapture;
   readonly #options: Options;
   readonly #store: string;
   readonly #paths: Readonly<Record<string, string>>;
@@ -64,7 +55,7 @@ export class OpenDocument implements OpenStore {
   chunk(table: string, after: Key | null, limit: number): Promise<Row[]> {
     return this.#do('reading', async () => {
       const { key } = this.#table(table);
-      const rows = [...(await this.#rowsOf(table)).values()];
+      const rows = [...(await this.#servedRowsOf(table)).values()];
       const from = after === null ? 0 : rows.findIndex((row) => compareKeys(keyOf(row, key), after) > 0);
       return from < 0 ? [] : rows.slice(from, from + limit);
     });
@@ -72,7 +63,7 @@ export class OpenDocument implements OpenStore {
 
   rows(table: string, keys: readonly Key[]): Promise<Row[]> {
     return this.#do('reading', async () => {
-      const rows = await this.#rowsOf(table);
+      const rows = await this.#servedRowsOf(table);
       return keys.map((key) => rows.get(encodeKey(key))).filter((row) => row !== undefined);
     });
   }
@@ -230,8 +221,10 @@ export class OpenDocument implements OpenStore {
     for (const table of Object.keys(content)) this.#table(table);
     const held = rowsIn(reading.tables);
     const rows = { ...held, ...content };
+    // A derived table follows the others, so nobody can say beforehand what it will hold.
+    const told = Object.entries(rows).filter(([table]) => table in content || this.#table(table).derived !== true);
     const wanted = Object.fromEntries(
-      Object.entries(rows).map(([table, each]) => [table, this.#reader.byKey(table, this.#table(table).key, each)]),
+      told.map(([table, each]) => [table, this.#reader.byKey(table, this.#table(table).key, each)]),
     );
     if (differing(wanted, reading.tables) === null) return [];
     // A file is replaced when its own rows changed: what `rows` does not show of the others must not be lost.
@@ -288,6 +281,14 @@ export class OpenDocument implements OpenStore {
   async #rowsOf(name: string): Promise<ReadonlyMap<string, Row>> {
     this.#table(name);
     return (await this.#reader.read()).tables[name] ?? new Map<string, Row>();
+  }
+
+  /** Rows that may go to the other side: the capture must know in which state they were read. */
+  async #servedRowsOf(name: string): Promise<ReadonlyMap<string, Row>> {
+    this.#table(name);
+    const reading = await this.#reader.read();
+    this.capture.served(reading);
+    return reading.tables[name] ?? new Map<string, Row>();
   }
 
   #do<Result>(action: string, act: () => Promise<Result> | Result): Promise<Result> {
