@@ -45,6 +45,8 @@ class SqliteStore implements Store {
   open(ctx: Context): Promise<OpenStore> {
     const id = createHash('sha256').update(this.identity(ctx)).digest('hex').slice(0, 16);
     const file = path.resolve(ctx.root, this.#file);
-    return Promise.resolve(new OpenSqlite({ file, name: this.#file, id, busyTimeoutMs: this.#busyTimeoutMs }, ctx));
+    return new Promise((resolve) => {
+      resolve(new OpenSqlite({ file, name: this.#file, id, busyTimeoutMs: this.#busyTimeoutMs }, ctx));
+    });
   }
 }
