@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import type { Context } from '../../plan/context.ts';
 import type { LockedData } from '../../plan/ports.ts';
 import type { Verdict } from '../../plan/words.ts';
-import { assertInTime, enter, holdLease, openLease, startDeadline, withoutCancel } from './machine.ts';
+import { assertInTime, enter, explained, holdLease, openLease, startDeadline, withoutCancel } from './machine.ts';
 import { openLegacy } from './open.ts';
 import { LEGACY_BOOT, type CutoverParts } from './parts.ts';
 import { rehearsalFolder, revertToNext } from './revert.ts';
@@ -47,7 +47,8 @@ export async function switchToLegacy(ctx: Context, parts: CutoverParts): Promise
 
     enter(ctx, parts, 'COMMIT_OLD');
     assertInTime(ctx, deadline, 'COMMIT_OLD');
-  } catch (cause) {
+  } catch (error) {
+    const cause = explained(ctx, parts, error);
     await revertToNext(ctx, parts, locked, cause);
     return { verdicts: before, reverted: cause };
   }

@@ -2,7 +2,16 @@ import { ChangeoverError } from '../../errors.ts';
 import type { Context } from '../../plan/context.ts';
 import type { LockedData } from '../../plan/ports.ts';
 import type { Verdict } from '../../plan/words.ts';
-import { assertInTime, enter, holdLease, openLease, startDeadline, withoutCancel, type Deadline } from './machine.ts';
+import {
+  assertInTime,
+  enter,
+  explained,
+  holdLease,
+  openLease,
+  startDeadline,
+  withoutCancel,
+  type Deadline,
+} from './machine.ts';
 import { openNext } from './open.ts';
 import { SETTINGS_HASH, type CutoverParts } from './parts.ts';
 import { revertToLegacy } from './revert.ts';
@@ -49,7 +58,8 @@ export async function switchToNext(ctx: Context, parts: CutoverParts): Promise<S
 
     enter(ctx, parts, 'COMMIT_NEW');
     assertInTime(ctx, deadline, 'COMMIT_NEW');
-  } catch (cause) {
+  } catch (error) {
+    const cause = explained(ctx, parts, error);
     await revertToLegacy(ctx, parts, locked, cause);
     return { verdicts: before, reverted: cause };
   }

@@ -6,6 +6,8 @@ import type { AuthorityChange, CutoverJournal, CutoverParts } from './parts.ts';
 
 /** How much longer than the switch's own deadline the lease runs, so that a living runner reverts by itself before it is killed. */
 const LEASE_GRACE_MS = 750;
+/** A wait that looks at the deadline itself says what it waited for, so it gets the time to before it is aborted. */
+const ABORT_GRACE_MS = 250;
 /** How long the gateway may take to release, and a new side to open, before the keeper takes over. */
 const OPEN_LEASE_MS = 15_000;
 
@@ -41,13 +43,13 @@ function journaledPoint(state: CutoverState): CrashPoint {
 /** A deadline in monotonic time, as it is written into the lease. */
 export interface Deadline {
   readonly untilMs: number;
-  /** A context whose signal also ends at the deadline. */
+  /** A context whose signal also ends right after the deadline. */
   readonly ctx: Context;
 }
 
 export function startDeadline(ctx: Context, deadlineMs: number): Deadline {
   const untilMs = ctx.clock.monotonicMs() + deadlineMs;
-  const signal = AbortSignal.any([ctx.signal, AbortSignal.timeout(Math.max(1, Math.ceil(deadlineMs)))]);
+  const signal = AbortSignal.any([ctx.signal, AbortSignal.timeout(Math.ceil(deadlineMs) + ABORT_GRACE_MS)]);
   return { untilMs, ctx: { ...ctx, signal } };
 }
 
@@ -64,6 +66,13 @@ export function openLease(ctx: Context): NonNullable<AuthorityChange['lease']> {
 export function assertInTime(ctx: Context, deadline: Deadline, state: CutoverState): void {
   if (ctx.signal.aborted) throw new ChangeoverError('CHG_CUTOVER_INTERRUPTED', { state });
   if (ctx.clock.monotonicMs() >= deadline.untilMs) throw new ChangeoverError('CHG_CUTOVER_DEADLINE', { state });
+}
+
+/** An aborted wait says nothing by itself: it was the operator's will, or the deadline. */
+export function explained(ctx: Context, parts: CutoverParts, cause: unknown): unknown {
+  if (!(cause instanceof Error) || !['AbortError', 'TimeoutError'].includes(cause.name)) return cause;
+  const code = ctx.signal.aborted ? 'CHG_CUTOVER_INTERRUPTED' : 'CHG_CUTOVER_DEADLINE';
+  return new ChangeoverError(code, { state: parts.journal.authority().state }, { cause });
 }
 
 /**

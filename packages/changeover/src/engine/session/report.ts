@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { DecisionBrief, PlanReport, Status } from '../../plan/api.ts';
 import { holdOf, type Authority } from '../../plan/authority.ts';
 import type { Context } from '../../plan/context.ts';
-import { STAGES, type Footprint, type Side } from '../../plan/words.ts';
+import { STAGES, type Footprint, type Side, type Verdict } from '../../plan/words.ts';
 import { LEGACY_BOOT } from '../cutover/parts.ts';
 import type { Run, StepRecord } from '../runs.ts';
 import { heartbeatFile } from './keeper.ts';
@@ -216,7 +216,7 @@ export async function briefOf(ctx: Context, parts: Parts, decision: DecisionBrie
         undoneBy: 'changeover rollback, at any time until finish, with everything written since',
         lost: 'nothing',
         duration: `a hold of milliseconds to ${seconds(plan.cutover.holdDeadlineMs)}; a missed deadline leaves the legacy serving`,
-        evidence: await parts.data.verify(ctx, 'forward', 'changed'),
+        evidence: await evidenceOf(ctx, parts),
       };
     case 'rollback':
       return {
@@ -264,6 +264,17 @@ export async function briefOf(ctx: Context, parts: Parts, decision: DecisionBrie
       };
     default:
       return decision satisfies never;
+  }
+}
+
+/** Where it cannot be read (a stopped process may hold a store), that is what the operator is told; the verb then says who holds it. */
+async function evidenceOf(ctx: Context, parts: Parts): Promise<Verdict[]> {
+  try {
+    return await parts.data.verify(ctx, 'forward', 'changed');
+  } catch (error) {
+    if (ctx.signal.aborted) throw error;
+    const evidence = error instanceof Error ? error.message : String(error);
+    return [{ check: 'rows equal', outcome: 'INCONCLUSIVE', evidence, measured: 0 }];
   }
 }
 

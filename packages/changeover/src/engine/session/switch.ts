@@ -57,19 +57,18 @@ async function resultOf(
     state: parts.journal.authority().state,
     holdMs: maxHoldMs,
     verdicts,
-    reverted: reverted === null ? null : reverted instanceof Error ? reverted.message : JSON.stringify(reverted),
+    reverted: reverted === null ? null : messageOf(reverted),
   };
+}
+
+function messageOf(reverted: unknown): string {
+  return reverted instanceof Error ? reverted.message : JSON.stringify(reverted);
 }
 
 /** Back to the legacy, at any time until `finish`: an unfinished run is undone, a finished switch is first switched back. */
 export function rollback(parts: Parts, signal: AbortSignal): Promise<RunOutcome> {
   return owning(parts, 'rollback', signal, async (owner, ctx) => {
-    const run = requireRun(
-      parts,
-      'rollback',
-      ['running', 'ready', 'paused', 'live', 'failed'],
-      'a run that is not finished',
-    );
+    requireRun(parts, 'rollback', ['running', 'ready', 'paused', 'live', 'failed'], 'a run that is not finished');
     await parts.data.installEpoch(ctx);
     const isOnNext = parts.journal.authority().side === 'next';
     if (isOnNext) {
@@ -85,6 +84,6 @@ export function rollback(parts: Parts, signal: AbortSignal): Promise<RunOutcome>
 async function returnToLegacy(ctx: Context, parts: Parts, owner: Owner): Promise<SwitchResult> {
   const switched = await switchToLegacy(ctx, cutoverParts(parts, owner));
   if (switched.reverted !== null)
-    ctx.report.warn(`the rollback was given up, the new side serves on: ${String(switched.reverted)}`);
+    ctx.report.warn(`the rollback was given up, the new side serves on: ${messageOf(switched.reverted)}`);
   return switched;
 }
