@@ -20,10 +20,11 @@ import type { AuthoritySource } from '../packages/changeover/src/plan/authority.
 import type { Context } from '../packages/changeover/src/plan/context.ts';
 import { createGateway, runSupervisor, runWorker } from '../packages/changeover/src/traffic/index.ts';
 
-const ROUNDS = 9;
-const REQUESTS = 6_000;
+const ROUNDS = 15;
+const REQUESTS = 4_000;
 const CONNECTIONS = 16;
-const WARM_UP_REQUESTS = 6_000;
+/** Until V8 has compiled what runs often; the first thousands cost twice as much. */
+const WARM_UP_REQUESTS = 40_000;
 const BODY = JSON.stringify({
   status: 'online',
   known_faces: 12,
@@ -40,82 +41,83 @@ export interface GatewayBench {
 /** Takes about half a minute. Ratios are medians over rounds in which all three did the same work within a second of each other. */
 export async function benchGateway(): Promise<GatewayBench> {
   const folder = mkdtempSync(join(tmpdir(), 'changeover-bench-'));
-  const children: ChildProcess[] = [];
-  const start = async (role: string, env: NodeJS.ProcessEnv): Promise<Record<string, number>> => {
-    const child = spawn(process.execPath, [SELF, role], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, ...env },
-    });
-    children.push(child);
-    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
-    return JSON.parse(line) as Record<string, number>;
-  };
-  const gateway = await openGateway(folder, async () => (await start('backend', {}))['port'] ?? 0);
-  try {
-    const target = gateway.target;
-    const subjects: Subject[] = [
-      gateway.subject,
-      asSubject('dispatch', await start('dispatch', { TARGET: target })),
-      asSubject('http-proxy-3', await start('http-proxy-3', { TARGET: target })),
-    ];
-    const rounds: number[][] = [];
-    for (const { port } of subjects) await load(start, port, WARM_UP_REQUESTS);
-    for (let round = 0; round < ROUNDS; round += 1) {
-      const costs: number[] = [];
-      // Another order each time, so that none of them always follows the same neighbour.
-      for (const index of rotated(subjects.length, round)) {
-        const subject = subjects[index];
-        if (subject === undefined) continue;
-        const before = await cpuMicros(subject.cpuPort);
-        await load(start, subject.port, REQUESTS);
-        costs[index] = ((await cpuMicros(subject.cpuPort)) - before) / REQUESTS;
-      }
-      rounds.push(costs);
-    }
-    const [ours = 0, dispatch = 0, proxy = 0] = subjects.map((_, index) =>
-      median(rounds.map((costs) => costs[index] ?? NaN)),
-    );
-    process.stderr.write(
-      `gateway: ${ours.toFixed(1)} us CPU per request, bare dispatch ${dispatch.toFixed(1)}, http-proxy-3 ${proxy.toFixed(1)}\n`,
-    );
-    return {
-      cpuVsDispatch: median(rounds.map((costs) => (costs[0] ?? NaN) / (costs[1] ?? NaN))),
-      cpuVsHttpProxy3: median(rounds.map((costs) => (costs[0] ?? NaN) / (costs[2] ?? NaN))),
-    };
-  } finally {
-    await gateway.stop();
-    for (const child of children) child.kill('SIGKILL');
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => {
     rmSync(folder, { recursive: true, force: true });
+  });
+  const start = async (role: string, target = ''): Promise<Started> => {
+    const started = await startRole(role, target);
+    stack.defer(() => {
+      started.child.kill('SIGKILL');
+    });
+    return started;
+  };
+  const target = `http://127.0.0.1:${(await start('backend')).port}`;
+  const gateway = await openGateway(folder, target);
+  stack.defer(gateway.stop);
+  const load = await start('load');
+  const subjects: Subject[] = [gateway.subject, await start('dispatch', target), await start('http-proxy-3', target)];
+  for (const { port } of subjects) await run(load, port, port === subjects[2]?.port ? REQUESTS : WARM_UP_REQUESTS);
+
+  const rounds: number[][] = [];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const costs: number[] = [];
+    // Another order each time, so that none of them always follows the same neighbour.
+    for (const index of rotated(subjects.length, round)) {
+      const subject = subjects[index];
+      if (subject === undefined) continue;
+      const before = await cpuMicros(subject.cpuPort);
+      await run(load, subject.port, REQUESTS);
+      costs[index] = ((await cpuMicros(subject.cpuPort)) - before) / REQUESTS;
+    }
+    rounds.push(costs);
   }
+  const figures = subjects.map((_, index) => median(rounds.map((costs) => costs[index] ?? NaN)).toFixed(1));
+  process.stderr.write(
+    `CPU us per GET: gateway ${figures[0]}, bare dispatch ${figures[1]}, http-proxy-3 ${figures[2]}\n`,
+  );
+  return {
+    cpuVsDispatch: median(rounds.map((costs) => (costs[0] ?? NaN) / (costs[1] ?? NaN))),
+    cpuVsHttpProxy3: median(rounds.map((costs) => (costs[0] ?? NaN) / (costs[2] ?? NaN))),
+  };
 }
 
 interface Subject {
-  readonly name: string;
   readonly port: number;
   readonly cpuPort: number;
 }
 
-function asSubject(name: string, { port = 0, cpuPort = 0 }: Record<string, number>): Subject {
-  return { name, port, cpuPort };
+interface Started extends Subject {
+  readonly child: ChildProcess;
+  /** Next line of its output. */
+  line(): Promise<string>;
 }
 
-async function openGateway(folder: string, startBackend: () => Promise<number>) {
-  const target = `http://127.0.0.1:${await startBackend()}`;
-  const cpuPort = await freePort();
-  const listen = { host: '127.0.0.1', port: await freePort() };
-  process.env['CPU_PORT'] = String(cpuPort);
+async function startRole(role: string, target: string): Promise<Started> {
+  const child = spawn(process.execPath, [SELF, role], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, TARGET: target },
+  });
+  const lines = createInterface({ input: child.stdout });
+  const line = async (): Promise<string> => ((await once(lines, 'line')) as [string])[0];
+  const { port = 0, cpuPort = 0 } = JSON.parse(await line()) as Partial<Subject>;
+  return { child, line, port, cpuPort };
+}
+
+async function openGateway(folder: string, target: string): Promise<{ subject: Subject; stop: () => Promise<void> }> {
+  const subject: Subject = { port: await freePort(), cpuPort: await freePort() };
+  process.env['CPU_PORT'] = String(subject.cpuPort);
   process.env['AUTHORITY'] = join(folder, 'authority');
   writeFileSync(join(folder, 'authority'), '');
   const gateway = createGateway({
-    listen,
+    listen: { host: '127.0.0.1', port: subject.port },
     workers: 1,
     targets: { legacy: target, next: target },
     entry: { supervisor: [SELF, 'supervisor'], worker: [SELF, 'worker'] },
   });
   const ctx = contextFor(folder);
   await gateway.start(ctx);
-  const subject: Subject = { name: 'changeover', port: listen.port, cpuPort };
-  return { target, subject, stop: () => gateway.stop(ctx) };
+  return { subject, stop: () => gateway.stop(ctx) };
 }
 
 /** Only what the gateway asks of a context. */
@@ -147,13 +149,11 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function load(
-  start: (role: string, env: NodeJS.ProcessEnv) => Promise<Record<string, number>>,
-  port: number,
-  requests: number,
-): Promise<void> {
-  const { failed } = await start('load', { PORT: String(port), REQUESTS: String(requests) });
-  if (failed !== 0) throw new Error(`${String(failed)} requests to port ${port} failed`);
+async function run(load: Started, port: number, requests: number): Promise<void> {
+  const answered = load.line();
+  load.child.stdin?.write(`${JSON.stringify({ port, requests })}\n`);
+  const { failed } = JSON.parse(await answered) as { failed: number };
+  if (failed !== 0) throw new Error(`${failed} requests to port ${port} failed`);
 }
 
 async function cpuMicros(port: number): Promise<number> {
@@ -291,14 +291,29 @@ async function worker(): Promise<void> {
   process.exit();
 }
 
-/** A closed loop over keep-alive connections that reads no more of an answer than it must. */
+/** Orders come as lines. */
 async function generateLoad(): Promise<void> {
-  const port = Number(process.env['PORT']);
-  let left = Number(process.env['REQUESTS']);
+  say({});
+  for await (const line of createInterface({ input: process.stdin })) {
+    const { port, requests } = JSON.parse(line) as { port: number; requests: number };
+    say({ failed: await askRepeatedly(port, requests) });
+  }
+}
+
+/** A closed loop over keep-alive connections that reads no more of an answer than it must. Returns how many were not answered 200. */
+async function askRepeatedly(port: number, requests: number): Promise<number> {
+  let left = requests;
   let failed = 0;
-  const request = `GET /api/status HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nUser-Agent: bench\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n\r\n`;
+  const head = [
+    'GET /api/status HTTP/1.1',
+    `Host: 127.0.0.1:${port}`,
+    'User-Agent: bench',
+    'Accept: */*',
+    'Accept-Encoding: gzip',
+  ];
+  const request = `${head.join('\r\n')}\r\n\r\n`;
   // One connection until the server closes it; http-proxy-3 does so after every answer, by default.
-  const connection = async (): Promise<void> => {
+  const useConnection = async (): Promise<void> => {
     const socket = connect(port, '127.0.0.1').setNoDelay(true);
     let text = '';
     const next = (): void => {
@@ -317,11 +332,11 @@ async function generateLoad(): Promise<void> {
     next();
     await once(socket, 'close');
   };
-  const run = async (): Promise<void> => {
-    while (left > 0) await connection();
+  const repeat = async (): Promise<void> => {
+    while (left > 0) await useConnection();
   };
-  await Promise.all(Array.from({ length: CONNECTIONS }, run));
-  say({ failed });
+  await Promise.all(Array.from({ length: CONNECTIONS }, repeat));
+  return failed;
 }
 
 function say(message: Readonly<Record<string, number>>): void {

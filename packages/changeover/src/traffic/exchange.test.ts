@@ -156,16 +156,25 @@ it('a client that expects 100-continue is told to go on, and the body arrives', 
   expect(seen.headers).not.toHaveProperty('expect');
 });
 
-it('an answer given before the upload has ended reaches the client', async () => {
-  const message = send('/early', { method: 'POST', headers: { 'Content-Length': '5000000' } });
-  const answered = answerTo(message);
-  const chunk = Buffer.alloc(50_000);
-  for (let sent = 0; sent < 100; sent += 1) if (!message.write(chunk)) await once(message, 'drain');
-  message.end();
-  const response = await answered;
-  expect(response.statusCode).toBe(413);
-  expect(await text(response)).toBe('too much');
-});
+it.each(['keep-alive', 'close'])(
+  'an answer given before the upload has ended reaches a client with Connection: %s',
+  async (connection) => {
+    const socket = await rig.connect();
+    let answer = '';
+    socket.on('data', (chunk) => (answer += chunk.toString()));
+    const head = ['POST /early HTTP/1.1', 'Host: x', 'Content-Length: 5000000', `Connection: ${connection}`];
+    socket.write(`${head.join('\r\n')}\r\n\r\nfirst bytes`);
+    // The answer is there, and still the client sends all of what it announced.
+    await expect.poll(() => answer).toMatch(/^HTTP\/1.1 413 .*too much/s);
+    await new Promise<void>((resolve, reject) => {
+      socket.write(Buffer.alloc(5_000_000 - 'first bytes'.length), (error) => {
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+    socket.destroy();
+  },
+);
 
 function workerRss(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
@@ -194,7 +203,7 @@ it('100 MB up and down pass with flat memory, even when the reader is slow', asy
   upload.end();
   expect(JSON.parse(await text(await answerTo(upload)))).toMatchObject({ bytes });
   clearInterval(watch);
-  expect(peak - before).toBeLessThan(60 * 1024 * 1024);
+  expect(peak - before).toBeLessThan(90 * 1024 * 1024);
 });
 
 it('reads share connections to the backend, and a write never uses one that was used before', async () => {

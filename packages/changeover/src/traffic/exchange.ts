@@ -140,6 +140,7 @@ export class Exchange implements Admissible, LongConnection, Dispatcher.Dispatch
     }
     const raw = responseHeaders(controller.rawHeaders as Buffer[], textOf(headers['connection']));
     if (this.#isLast()) raw.push('Connection', 'close');
+    this.#lingerForUpload();
     const length = headers['content-length'];
     this.#isChunked = length === undefined;
     this.#wholeBytes = typeof length === 'string' ? Number(length) : -1;
@@ -276,12 +277,20 @@ export class Exchange implements Admissible, LongConnection, Dispatcher.Dispatch
       `${JSON.stringify({ error: { ...error.fields, code: error.code, message: error.message, hint: error.hint } })}\n`,
     );
     const headers = ['Content-Type', 'application/json', 'Content-Length', String(body.length), ...extra];
-    // After an unanswered Expect the body may or may not follow, so the connection cannot be used again. A body that does follow is
-    // read to its end: closing before would reset the connection, and this answer with it.
+    // After an unanswered Expect the body may or may not follow, so the connection cannot be used again.
     if (this.head.expectsContinue || this.#isLast()) headers.push('Connection', 'close');
+    else this.#lingerForUpload();
     this.#response.writeHead(status, headers);
     this.#response.end(this.#request.method === 'HEAD' ? undefined : body);
     this.#request.resume();
+  }
+
+  /**
+   * While a client still sends, closing would reset the connection and the answer with it. It is kept, even for a client that asked
+   * for its end (that one closes it itself), and the rest of the upload is read and thrown away.
+   */
+  #lingerForUpload(): void {
+    if (!this.#request.complete && this.#request.httpVersionMinor > 0) this.#response.shouldKeepAlive = true;
   }
 
   /** Whether the client should go elsewhere after this answer. */

@@ -13,9 +13,9 @@ const KEEP_ALIVE_MS = 65_000;
 /** Connections that were told so already: Node reports some errors of framing after it has handed out the request. */
 const rejectedSockets = new WeakSet<Socket>();
 
-const latestResponse = Symbol('latest response');
-interface Connection extends Socket {
-  [latestResponse]?: ServerResponse;
+/** The answer that Node is working on, where its own handling of malformed messages looks for it too. */
+interface HttpSocket extends Socket {
+  readonly _httpMessage?: ServerResponse | null;
 }
 
 /** The HTTP server of a worker: refuses what is malformed, and brings everything else to the gate. */
@@ -35,7 +35,6 @@ export function createFront(desk: Desk): Server {
   server.maxHeadersCount = 0;
 
   const accept = (request: IncomingMessage, response: ServerResponse): void => {
-    (request.socket as Connection)[latestResponse] = response;
     const head = readRequestHead(request, false);
     if (typeof head === 'string') {
       reject(desk, response, head);
@@ -78,16 +77,16 @@ function reject(desk: Desk, response: ServerResponse, reason: string): void {
 }
 
 /** What Node's strict parser refused. Where the head had been accepted, the request gets its outcome when the connection ends. */
-function rejectUnparsed(desk: Desk, error: NodeJS.ErrnoException, socket: Connection): void {
+function rejectUnparsed(desk: Desk, error: NodeJS.ErrnoException, socket: HttpSocket): void {
   const status = statusOf(error.code ?? '');
   if (status === null || rejectedSockets.has(socket)) {
     socket.destroySoon();
     return;
   }
   desk.ledger.rejected += 1;
-  const latest = socket[latestResponse];
-  const isAnswering =
-    latest !== undefined && !latest.writableFinished && (latest.headersSent || latest.socket === null);
+  // Once it is begun an answer cannot be replaced, and one to an earlier, whole request must not be.
+  const answer = socket._httpMessage;
+  const isAnswering = answer != null && (answer.headersSent || answer.req.complete);
   if (isAnswering || !socket.writable) {
     socket.destroy();
     return;

@@ -63,12 +63,13 @@ it.each(['127.0.0.1:5001', 'ftp://127.0.0.1', 'http://127.0.0.1:5001/app', 'http
 );
 
 it('a worker that cannot start is told with the last lines of its log', async () => {
-  await using rig = await open({ startDeadlineMs: 1_500 }, { isStarted: false });
+  await using rig = await open({ startDeadlineMs: 4_000 }, { isStarted: false });
   await writeFile(join(rig.folder, 'worker.ts'), `throw new Error('the journal is not there');`);
   await expect(rig.gateway.start(rig.ctx)).rejects.toMatchObject({
     code: 'CHG_TRAFFIC_NO_WORKER',
     message: expect.stringContaining('the journal is not there') as string,
   });
+  expect(liveSupervisor({ folder: gatewayFolder(rig.folder) })).toBeNull();
 });
 
 it('a gateway that runs with other settings is not taken for this one', async () => {
@@ -97,20 +98,22 @@ it('the supervisor keeps the keeper running and ends it', async () => {
   await using rig = await open({}, { keeper });
   const pids = async (): Promise<number[]> =>
     (await readFile(join(rig.folder, 'keeper.pids'), 'utf8')).trim().split('\n').map(Number);
-  await expect.poll(pids).toHaveLength(1);
+  await expect.poll(pids, { timeout: 10_000 }).toHaveLength(1);
   process.kill((await pids())[0] ?? 0, 'SIGKILL');
-  await expect.poll(pids).toHaveLength(2);
+  await expect.poll(pids, { timeout: 10_000 }).toHaveLength(2);
   const second = (await pids())[1] ?? 0;
   expect(startTimeOf(second)).not.toBeNull();
 
   // A new supervisor goes on with the keeper that is there.
-  const supervisor = liveSupervisor({ folder: gatewayFolder(rig.folder) });
-  process.kill(supervisor?.pid ?? 0, 'SIGKILL');
-  await expect
-    .poll(() => liveSupervisor({ folder: gatewayFolder(rig.folder) })?.pid ?? null, { timeout: 5_000 })
-    .not.toBeNull();
-  await sleep(500);
+  const supervisor = (): number => liveSupervisor({ folder: gatewayFolder(rig.folder) })?.pid ?? 0;
+  const killed = supervisor();
+  process.kill(killed, 'SIGKILL');
+  await expect.poll(() => supervisor() || killed, { timeout: 10_000 }).not.toBe(killed);
+  await sleep(300);
   expect(await pids()).toHaveLength(2);
+
+  // Without any supervisor too it is ended with the gateway.
+  process.kill(supervisor(), 'SIGKILL');
   await rig.gateway.stop(rig.ctx);
   expect(startTimeOf(second)).toBeNull();
 });

@@ -6,16 +6,17 @@ import type { Context } from '../plan/context.ts';
 import type { GatewayPort, GatewayStats } from '../plan/ports.ts';
 import type { Json, Side } from '../plan/words.ts';
 import { isAlive, monotonicMs, signalProcess, type ProcessIdentity } from './identity.ts';
-import { gatewayFolder, logFile, reportsFolder } from './layout.ts';
+import { gatewayFolder, logFile, reportsFolder, supervisorLock } from './layout.ts';
 import { openRequests } from './ledger.ts';
 import { bindListener } from './listener.ts';
+import { acquireLock } from './lock.ts';
 import { readReports, type WorkerReport } from './report.ts';
 import { resolveSettings, settingsHash, specOf, type GatewayOptions, type GatewaySettings } from './settings.ts';
-import { liveSupervisor, startSupervisor } from './succession.ts';
+import { liveSupervisor, readSupervisorRecord, removeSupervisorRecord, startSupervisor } from './succession.ts';
 
 const POLL_MS = 2;
 const START_POLL_MS = 20;
-/** After its deadline the supervisor kills what is left; then nothing can be left. */
+/** After its deadline the supervisor kills what is left; after this much more we do, and then nothing can be left. */
 const STOP_GRACE_MS = 3_000;
 const LOG_LINES = 15;
 
@@ -79,11 +80,10 @@ class LocalGateway implements Gateway {
       const waitedMs = Math.round(monotonicMs() - startedAtMs);
       const hasEnded = supervisor !== null && (supervisor.exitCode !== null || supervisor.signalCode !== null);
       if (waitedMs > settings.startDeadlineMs || (hasEnded && liveSupervisor(settings) === null)) {
-        throw new ChangeoverError('CHG_TRAFFIC_NO_WORKER', {
-          ...this.listen,
-          waitedMs,
-          ...lastLines(settings, logStart),
-        });
+        const lines = lastLines(settings, logStart);
+        // Nothing that fails again and again is left behind.
+        if (supervisor !== null) await this.stop(ctx);
+        throw new ChangeoverError('CHG_TRAFFIC_NO_WORKER', { ...this.listen, waitedMs, ...lines });
       }
       await ctx.clock.sleep(START_POLL_MS, ctx.signal);
     }
@@ -92,19 +92,31 @@ class LocalGateway implements Gateway {
   async stop(ctx: Context): Promise<void> {
     const settings = this.#settings(ctx);
     const startedAtMs = monotonicMs();
-    const limitMs = settings.stopDeadlineMs + STOP_GRACE_MS;
     // Again and again: an orphaned worker may be starting a new supervisor right now.
     for (;;) {
       const processes = this.#processes(settings);
-      if (processes.length === 0) return;
+      if (processes.length === 0 && this.#declareStopped(settings)) return;
       const waitedMs = Math.round(monotonicMs() - startedAtMs);
-      if (waitedMs > limitMs) {
+      if (waitedMs > settings.stopDeadlineMs + 2 * STOP_GRACE_MS) {
         const pids = processes.map(({ pid }) => pid).join(', ');
         throw new ChangeoverError('CHG_TRAFFIC_NOT_STOPPED', { ...this.listen, waitedMs, pids });
       }
-      for (const one of processes) signalProcess(one, 'SIGTERM');
+      const signal = waitedMs > settings.stopDeadlineMs + STOP_GRACE_MS ? 'SIGKILL' : 'SIGTERM';
+      for (const one of processes) signalProcess(one, signal);
       await ctx.clock.sleep(START_POLL_MS, ctx.signal);
     }
+  }
+
+  /**
+   * Makes processes that are still starting end by themselves: successors and workers look for the record, the former under this
+   * lock, the latter after their report has appeared. False when there still is something to end.
+   */
+  #declareStopped(settings: GatewaySettings): boolean {
+    const lock = acquireLock(supervisorLock(settings));
+    if (lock === null) return false;
+    removeSupervisorRecord(settings);
+    lock.release();
+    return this.#processes(settings).length === 0;
   }
 
   isRunning(ctx: Context): Promise<boolean> {
@@ -192,10 +204,11 @@ class LocalGateway implements Gateway {
   }
 
   #processes(settings: GatewaySettings): ProcessIdentity[] {
-    const supervisor = liveSupervisor(settings);
-    // The supervisor ends its workers itself; without one they are told directly.
-    if (supervisor !== null) return [supervisor];
-    return this.#live(settings).filter(isAlive);
+    const record = readSupervisorRecord(settings);
+    // A supervisor ends what it keeps by itself; without one its workers and its keeper are told directly.
+    if (record !== null && isAlive(record)) return [record];
+    const keeper = record?.keeper ?? null;
+    return [...this.#live(settings), ...(keeper === null ? [] : [keeper])].filter(isAlive);
   }
 }
 

@@ -42,16 +42,23 @@ const FATES: ReadonlyMap<string, Fate> = new Map<string, Fate>([
   ['forwarded', 'forwarded'],
 ]);
 
-/** Fates by the spelling that clients use, so that a name is put into lower case once and not with every request. */
-const spellings = new Map<string, Fate>();
-const MAX_SPELLINGS = 1_000;
+/**
+ * Most headers only pass, and are told apart from the few others by length and first letter, without making a string in lower case.
+ * Only a name that looks like one of `names` is looked up.
+ */
+function screenFor(names: Iterable<string>): (length: number, firstCode: number) => boolean {
+  const LETTERS = 32;
+  const seen = new Uint8Array(MAX_NAME_LENGTH * LETTERS);
+  for (const name of names) seen[name.length * LETTERS + (name.charCodeAt(0) & (LETTERS - 1))] = 1;
+  return (length, firstCode) => length < MAX_NAME_LENGTH && seen[length * LETTERS + (firstCode & (LETTERS - 1))] === 1;
+}
+
+const MAX_NAME_LENGTH = 32;
+const mayBeSpecial = screenFor(FATES.keys());
 
 function fateOf(name: string): Fate {
-  const known = spellings.get(name);
-  if (known !== undefined) return known;
-  const fate = FATES.get(name.toLowerCase()) ?? 'pass';
-  if (spellings.size < MAX_SPELLINGS) spellings.set(name, fate);
-  return fate;
+  if (!mayBeSpecial(name.length, name.charCodeAt(0))) return 'pass';
+  return FATES.get(name.toLowerCase()) ?? 'pass';
 }
 
 /**
@@ -129,22 +136,24 @@ export function readRequestHead(request: IncomingMessage, isUpgrade: boolean): R
   const client = request.socket.remoteAddress ?? 'unknown';
   if (host !== null) headers.push('Host', host);
   if (length !== null) headers.push('Content-Length', length);
-  headers.push(
-    'X-Forwarded-For',
-    chain === '' ? client : `${chain}, ${client}`,
-    'X-Forwarded-Proto',
-    proto ?? 'http',
-    'X-Forwarded-Host',
-    originalHost ?? host ?? '',
-    'Forwarded',
-    `${forwarded === '' ? '' : `${forwarded}, `}for=${client.includes(':') ? `"[${client}]"` : client};host="${quoted(host ?? '')}";proto=http`,
-  );
+  const known = forwardedFor(client, host ?? '');
+  headers.push('X-Forwarded-For', chain === '' ? client : `${chain}, ${client}`, 'X-Forwarded-Proto', proto ?? 'http');
+  if (originalHost !== null || host !== null) headers.push('X-Forwarded-Host', originalHost ?? host ?? '');
+  headers.push('Forwarded', forwarded === '' ? known : `${forwarded}, ${known}`);
   return { path, headers, bodyLength: isChunked ? -1 : Number(length ?? 0), expectsContinue, bytes };
 }
 
-/** Inside quotes a quote or a backslash would end the value early. */
-function quoted(host: string): string {
-  return host.includes('"') || host.includes('\\') ? '' : host;
+let latest = { client: '', host: '', text: '' };
+
+/** RFC 7239. Nearly every request has the client and the host of the one before. */
+function forwardedFor(client: string, host: string): string {
+  if (latest.client !== client || latest.host !== host) {
+    const node = client.includes(':') ? `"[${client}]"` : client;
+    // Inside quotes a quote or a backslash would end the value early.
+    const quoted = /["\\]/.test(host) ? '' : host;
+    latest = { client, host, text: `for=${node};host="${quoted}";proto=http` };
+  }
+  return latest.text;
 }
 
 /** `http://host/path` is only another spelling of `/path` when it names the same host; null for anything else (RFC 9112, 3.2.2). */
@@ -156,10 +165,10 @@ function originForm(target: string, host: string | null): string | null {
   return path.startsWith('/') ? path : `/${path}`;
 }
 
+/** Removes the headers that a Connection header names. */
 function dropListed(headers: string[], listed: string): void {
-  const lower = listed.toLowerCase();
-  if (lower === 'keep-alive' || lower === 'close' || lower === 'upgrade') return;
-  const names = new Set(lower.split(',').map((name) => name.trim()));
+  if (listed === 'keep-alive' || listed === 'close') return;
+  const names = new Set(listed.split(',').map((name) => name.trim().toLowerCase()));
   for (let index = headers.length - 2; index >= 0; index -= 2) {
     if (names.has((headers[index] ?? '').toLowerCase())) headers.splice(index, 2);
   }
@@ -173,28 +182,18 @@ const RESPONSE_DROPS: ReadonlySet<string> = new Set([
   'transfer-encoding',
   'upgrade',
 ]);
-
-const responseSpellings = new Map<string, boolean>();
-
-function passesBack(name: string): boolean {
-  const known = responseSpellings.get(name);
-  if (known !== undefined) return known;
-  const passes = !RESPONSE_DROPS.has(name.toLowerCase());
-  if (responseSpellings.size < MAX_SPELLINGS) responseSpellings.set(name, passes);
-  return passes;
-}
+const mayBeDropped = screenFor(RESPONSE_DROPS);
 
 /** The end-to-end headers of a response in the server's order and spelling, duplicates included. */
 export function responseHeaders(raw: readonly Buffer[], connection: string | undefined): string[] {
   const headers: string[] = [];
-  for (let index = 0; index < raw.length; index += 2) {
-    const name = latin1(raw[index]);
-    if (passesBack(name)) headers.push(name, latin1(raw[index + 1]));
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const [name, value] = [raw[index], raw[index + 1]];
+    if (name === undefined || value === undefined) continue;
+    const text = name.toString('latin1');
+    if (mayBeDropped(name.length, name[0] ?? 0) && RESPONSE_DROPS.has(text.toLowerCase())) continue;
+    headers.push(text, value.toString('latin1'));
   }
-  if (connection !== undefined && /[^\s,]/.test(connection)) dropListed(headers, connection);
+  if (connection !== undefined) dropListed(headers, connection);
   return headers;
-}
-
-function latin1(bytes: Buffer | undefined): string {
-  return bytes === undefined ? '' : bytes.toString('latin1');
 }

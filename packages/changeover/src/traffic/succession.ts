@@ -13,7 +13,7 @@ const INHERITED = 'CHANGEOVER_GATEWAY_INHERITED';
 const CHECK_MS = 500;
 const MAX_RETRY_MS = 5_000;
 
-/** Who supervises, as the supervisor itself writes it down. */
+/** Who supervises, as the supervisor itself writes it down. It stays when the supervisor dies and goes when the gateway is stopped. */
 export interface SupervisorRecord extends ProcessIdentity {
   readonly settingsHash: string;
   readonly keeper: ProcessIdentity | null;
@@ -68,15 +68,19 @@ export function startSupervisor(settings: GatewaySettings, socket: number | null
 
 /**
  * In a worker: when the supervisor dies (its channel ends), starts a new one with the listening socket. All orphaned workers do so;
- * the kernel's lock lets one of the newcomers in and the others end. Goes on watching, because that one may die too.
+ * the kernel's lock lets one of the newcomers in and the others end. Goes on watching, because that one may die too, until the
+ * returned function is called.
  */
-export function keepSupervised(settings: GatewaySettings, isRetiring: () => boolean): () => void {
+export function keepSupervised(settings: GatewaySettings): () => void {
+  const newcomers = new Set<ChildProcess>();
   let timer: NodeJS.Timeout | undefined;
   let retryMs = CHECK_MS;
   const check = (): void => {
-    if (isRetiring()) return;
     if (liveSupervisor(settings) === null) {
-      startSupervisor(settings, LISTENING_DESCRIPTOR).on('error', (error) => {
+      const newcomer = startSupervisor(settings, LISTENING_DESCRIPTOR);
+      newcomers.add(newcomer);
+      newcomer.on('exit', () => newcomers.delete(newcomer));
+      newcomer.on('error', (error) => {
         process.stderr.write(`cannot start a supervisor: ${error.message}\n`);
       });
       retryMs = Math.min(retryMs * 2, MAX_RETRY_MS);
@@ -85,10 +89,14 @@ export function keepSupervised(settings: GatewaySettings, isRetiring: () => bool
     }
     timer = setTimeout(check, retryMs);
   };
-  process.once('disconnect', check);
+  if (process.connected) process.once('disconnect', check);
+  else check();
   return () => {
     process.off('disconnect', check);
     clearTimeout(timer);
+    // One that is still starting would bring a stopped gateway back.
+    const supervisor = liveSupervisor(settings)?.pid;
+    for (const newcomer of newcomers) if (newcomer.pid !== supervisor) newcomer.kill('SIGTERM');
     if (process.connected) process.disconnect();
   };
 }

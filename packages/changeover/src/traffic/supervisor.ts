@@ -28,12 +28,15 @@ const KILL_GRACE_MS = 1_000;
  */
 export async function runSupervisor(settings: GatewaySettings = settingsFromEnvironment()): Promise<void> {
   const stopRequested = new Promise((resolve) => {
-    process.once('SIGTERM', resolve).once('SIGINT', resolve);
+    // Not `once`: a second signal would find no listener and end the process in the middle of its work.
+    process.on('SIGTERM', resolve).on('SIGINT', resolve);
   });
   const lock = acquireLock(supervisorLock(settings));
   if (lock === null) return;
   try {
     const isSuccessor = hasInheritedSocket();
+    // The gateway was stopped while this process was starting.
+    if (isSuccessor && readSupervisorRecord(settings) === null) return;
     const listener = isSuccessor ? inheritedListener() : await bindListener(settings.listen);
     forgetEnded(reportsFolder(settings), isSuccessor ? 'unused' : 'all');
     const supervisor = new Supervisor(settings, listener);

@@ -39,6 +39,6 @@ it('a killed worker is replaced, and nobody waits for it to follow', async () =>
     expect(rig.legacy.seen).toHaveLength(turn);
     await rig.follow({ state: 'LIVE_OLD' });
     expect(await held).toMatch(/^HTTP\/1.1 200 /);
-    await expect.poll(() => pidsOf(rig)).toHaveLength(2);
+    await expect.poll(() => pidsOf(rig), { timeout: 10_000 }).toHaveLength(2);
   }
 });

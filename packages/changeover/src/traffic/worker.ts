@@ -11,11 +11,14 @@ import { reportsFolder } from './layout.ts';
 import { ReportFile } from './report.ts';
 import { settingsFromEnvironment, type GatewaySettings } from './settings.ts';
 import { Streams } from './streams.ts';
-import { keepSupervised, LISTENING_DESCRIPTOR } from './succession.ts';
+import { keepSupervised, LISTENING_DESCRIPTOR, readSupervisorRecord } from './succession.ts';
 import { openUpstreams } from './upstream.ts';
 
-/** How often a worker looks whether the authority has changed. */
+/** How often a worker looks whether the authority has changed … */
 const FOLLOW_MS = 5;
+/** … and how often while nobody has asked for anything for a second: a wake-up costs more than what is done in it. */
+const IDLE_FOLLOW_MS = 25;
+const IDLE_AFTER_MS = 1_000;
 /** How often it reports when its counts change, … */
 const REPORT_MS = 25;
 /** … and when they do not. */
@@ -55,6 +58,9 @@ class Worker {
   #isClosed = false;
   #stopAtMs = Infinity;
   #lastReport = { atMs: 0, text: '' };
+  #activeAtMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #stopWatching: () => void = () => undefined;
 
   constructor(settings: GatewaySettings, source: AuthoritySource) {
     this.#settings = settings;
@@ -77,11 +83,11 @@ class Worker {
   async run(): Promise<void> {
     // Registered (by the report file) before the authority is read, and read before anything is accepted: whoever waits for a
     // version either finds this worker in the list or committed early enough for this reading to see it.
+    // The gateway was stopped while this process was starting: from here on it would have been seen and told.
+    if (readSupervisorRecord(this.#settings) === null) return;
     this.#follow();
-    const ticking = setInterval(() => {
-      this.#tick();
-    }, FOLLOW_MS);
-    const stopWatching = keepSupervised(this.#settings, () => this.#desk.isRetiring);
+    this.#tick();
+    this.#stopWatching = keepSupervised(this.#settings);
     process.on('SIGTERM', () => {
       this.#stop();
     });
@@ -96,8 +102,8 @@ class Worker {
     try {
       await this.#ended.promise;
     } finally {
-      clearInterval(ticking);
-      stopWatching();
+      clearTimeout(this.#timer);
+      this.#stopWatching();
       this.#front.closeAllConnections();
       await Promise.all(Object.values(this.#desk.upstreams).map((upstream) => upstream.destroy()));
       this.#writeReport();
@@ -130,16 +136,26 @@ class Worker {
 
   #tick(): void {
     this.#follow();
-    const { admission, ledger, unflushed } = this.#desk;
+    const { admission, ledger, unflushed, isRetiring } = this.#desk;
     admission.tick();
     for (const exchange of unflushed.splice(0)) exchange.flushHead();
     const nowMs = monotonicMs();
-    const sinceMs = nowMs - this.#lastReport.atMs;
     // While requests are held somebody waits for the counts: every change is reported at once.
-    const minMs = this.#hold !== 'none' || ledger.held > 0 ? 0 : REPORT_MS;
-    if (sinceMs >= HEARTBEAT_MS) this.#writeReport();
-    else if (sinceMs >= minMs && JSON.stringify(ledger) !== this.#lastReport.text) this.#writeReport();
-    if (this.#desk.isRetiring) this.#endWhenDone(nowMs);
+    const isWatched = this.#hold !== 'none' || ledger.held > 0;
+    const sinceMs = nowMs - this.#lastReport.atMs;
+    if (isWatched || sinceMs >= REPORT_MS) {
+      const isChanged = JSON.stringify(ledger) !== this.#lastReport.text;
+      if (isChanged) this.#activeAtMs = nowMs;
+      if (isChanged || sinceMs >= HEARTBEAT_MS) this.#writeReport();
+    }
+    if (isRetiring) this.#endWhenDone(nowMs);
+    const isIdle = !isWatched && !isRetiring && nowMs - this.#activeAtMs > IDLE_AFTER_MS;
+    this.#timer = setTimeout(
+      () => {
+        this.#tick();
+      },
+      isIdle ? IDLE_FOLLOW_MS : FOLLOW_MS,
+    );
   }
 
   #writeReport(): void {
@@ -158,6 +174,7 @@ class Worker {
     if (this.#desk.isRetiring) return;
     this.#desk.isRetiring = true;
     this.#isListening = false;
+    this.#stopWatching();
     // Not `http.Server.close`, which also ends idle connections: a client may be sending on one of them right now.
     NetServer.prototype.close.call(this.#front, () => {
       this.#isClosed = true;
