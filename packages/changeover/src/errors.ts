@@ -404,6 +404,11 @@ export const CATALOGUE = {
     exit: 1,
     hint: 'Run the same command again: the tables are compared whole and captured anew.',
   },
+  CHG_DATA_SCHEMA_CHANGED: {
+    message: '{store}: its tables changed while they are moved, and the plan would lose something now: {what}',
+    exit: 2,
+    hint: 'Correct the plan or the new schema, see `changeover check`, then run the same command again.',
+  },
   CHG_DATA_FENCED: {
     message: '{store}: {table} is not locked, so it cannot be fenced',
     exit: 1,

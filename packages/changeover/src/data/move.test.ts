@@ -180,6 +180,47 @@ describe.each(PAIRS)('a move from %s to %s', (from, to) => {
     expect((await data.verify(ctx, 'forward', 'full'))[0]?.evidence).toBe('both sides are empty');
   });
 
+  it('follows a table that was rebuilt, and stops at a column that the plan would leave behind', async () => {
+    await addMany(legacy, 5);
+    await copied();
+    const quiet = legacy.kind === 'sqlite' ? 'PRAGMA user_version = 7' : 'VACUUM FULL events';
+    await legacy.exec(quiet);
+    await legacy.exec(
+      legacy.kind === 'sqlite'
+        ? "DROP TRIGGER changeover_capture_events_update; UPDATE events SET kind = 'unseen' WHERE id = 2"
+        : "ALTER TABLE events DISABLE TRIGGER changeover_capture; UPDATE events SET kind = 'unseen' WHERE id = 2",
+    );
+    await data.catchUp(ctx, 'forward');
+    expect(await rows(next)).toEqual(await rows(legacy));
+    await legacy.exec('ALTER TABLE events ADD COLUMN colour TEXT');
+    for (let time = 0; time < 2; time++)
+      await expect(data.catchUp(ctx, 'forward')).rejects.toMatchObject({ code: 'CHG_DATA_SCHEMA_CHANGED' });
+    await next.exec('ALTER TABLE events ADD COLUMN colour TEXT');
+    await data.close();
+    await legacy.exec("UPDATE events SET colour = 'red' WHERE id = 1");
+    await data.catchUp(ctx, 'forward');
+    expect(await next.all("SELECT count(*) AS n FROM events WHERE colour = 'red'")).toMatchObject([
+      { n: next.kind === 'sqlite' ? 1 : '1' },
+    ]);
+  });
+
+  it('notices under the lock that its capture is not intact, and lets go', async () => {
+    await addMany(legacy, 5);
+    await copied();
+    await legacy.exec(
+      legacy.kind === 'sqlite'
+        ? 'DROP TRIGGER changeover_capture_events_insert'
+        : 'ALTER TABLE events DISABLE TRIGGER changeover_capture',
+    );
+    await add(legacy, 'unseen');
+    const locked = await data.lock(ctx, 'forward');
+    await expect(locked.applyToEmpty()).rejects.toMatchObject({ code: 'CHG_DATA_CAPTURE_BROKEN' });
+    await locked.release();
+    await add(legacy, 'after');
+    await data.catchUp(ctx, 'forward');
+    expect(await rows(next)).toEqual(await rows(legacy));
+  });
+
   it('finds nothing to complain about in a plain plan', async () => {
     await add(legacy, 'a');
     expect((await data.check(ctx)).filter(({ level }) => level === 'error')).toEqual([]);

@@ -19,7 +19,7 @@ import { FilesSync } from './files/index.ts';
 import { Applier } from './applier.ts';
 import { LockedStores, release, type LockedStore } from './locked-data.ts';
 import { NotReturnable } from './not-returnable.ts';
-import { checkData } from './plan-check.ts';
+import { checkData, checkMappings } from './plan-check.ts';
 import { StoresInUse, type UsedStore } from './stores-in-use.ts';
 import { buildSyncs, type BuiltSync } from './built-sync.ts';
 import { encodeKey } from './values.ts';
@@ -108,7 +108,7 @@ class DataMove implements DataPort {
     for (const used of this.#stores.of(ctx, 'legacy')) {
       const store = await this.#stores.open(ctx, used);
       await store.prepare();
-      await store.capture.install(used.tables);
+      await this.#capture(ctx, used, store);
     }
     for (const used of this.#stores.of(ctx, 'next')) {
       const store = await this.#stores.open(ctx, used);
@@ -132,8 +132,7 @@ class DataMove implements DataPort {
 
   async prepareReverse(ctx: Context): Promise<void> {
     for (const used of this.#stores.of(ctx, 'next')) {
-      const store = await this.#stores.open(ctx, used);
-      await store.capture.install(used.tables);
+      await this.#capture(ctx, used, await this.#stores.open(ctx, used));
     }
   }
 
@@ -149,7 +148,7 @@ class DataMove implements DataPort {
     const isReady = await this.#isReady(ctx, direction);
     for (const used of this.#stores.of(ctx, sourceSide(direction))) {
       const store = await this.#stores.open(ctx, used);
-      if (isReady) await this.#repair(ctx, used, store);
+      if (isReady && (await store.capture.intact()).length > 0) await this.#capture(ctx, used, store);
       for (;;) {
         ctx.signal.throwIfAborted();
         const batch = await store.capture.pending(BATCH_CHANGES);
@@ -255,17 +254,25 @@ class DataMove implements DataPort {
   /** Forward, changes are applied only after the last chunk: a chunk that is still on its way would undo them. */
   async #isReady(ctx: Context, direction: Direction): Promise<boolean> {
     if (direction === 'reverse') return true;
-    for (const { sync } of await this.#build(ctx, direction)) if (!(await sync.isCopied(ctx))) return false;
+    for (const { sync } of await this.#build(ctx, direction))
+      if (sync.target.replace === undefined && !(await sync.isCopied(ctx))) return false;
     return true;
   }
 
   /** Where something of ours was taken away, it is put back, and the tables concerned are compared whole. */
-  async #repair(ctx: Context, used: UsedStore, store: OpenStore): Promise<void> {
+  async #capture(ctx: Context, used: UsedStore, store: OpenStore): Promise<void> {
     const damages = await store.capture.intact();
-    if (damages.length === 0) return;
-    ctx.report.warn(`${used.identity}: captured anew and compared whole, since ${damages.join('; ')}`);
+    if (damages.length > 0) {
+      this.#built.clear();
+      // A column that came meanwhile would otherwise be left behind, and no comparison of the columns that move would show it.
+      const errors = (await checkMappings(ctx, used.syncs, this.#stores)).filter(({ level }) => level === 'error');
+      if (errors.length > 0) {
+        const what = errors.map(({ about, message }) => `${about}: ${message}`).join('; ');
+        throw new ChangeoverError('CHG_DATA_SCHEMA_CHANGED', { store: used.identity, what });
+      }
+      ctx.report.warn(`${used.identity}: captured anew and compared whole, since ${damages.join('; ')}`);
+    }
     await store.capture.install(used.tables);
-    this.#built.clear();
   }
 
   async #applier(ctx: Context, direction: Direction): Promise<Applier> {
@@ -274,7 +281,7 @@ class DataMove implements DataPort {
   }
 
   #notReturnable(ctx: Context): NotReturnable {
-    return new NotReturnable(path.join(stateFolder(ctx), 'not-returnable.log'));
+    return new NotReturnable(path.join(stateFolder(ctx), `not-returnable-${encodeURIComponent(ctx.runId)}.log`));
   }
 
   async #applyToEmpty(ctx: Context, direction: Direction): Promise<CatchUp> {

@@ -13,23 +13,32 @@ export async function checkData(
   stores: StoresInUse,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
-  const opened = new Map<string, OpenStore>();
   for (const side of ['legacy', 'next'] as const)
     for (const used of stores.of(ctx, side)) {
       const store = await openForCheck(ctx, stores, used, findings);
-      if (store !== null) opened.set(used.identity, store);
       if (store !== null) findings.push(...(await checkStore(ctx, used, store)));
     }
-  for (const definition of definitions) {
-    const { name, from, to } = definition;
+  findings.push(...(await checkMappings(ctx, definitions, stores)));
+  return findings;
+}
+
+/** What the mappings would lose, between stores that are there. */
+export async function checkMappings(
+  ctx: Context,
+  definitions: readonly SyncDefinition[],
+  stores: StoresInUse,
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const { name, from, to, tables } of definitions) {
     if (from.identity(ctx) === to.identity(ctx)) {
       const message = `from and to are the same store: ${from.identity(ctx)}`;
       findings.push({ level: 'error', about: `data.${name}`, message, remedy: 'move the data to another store' });
       continue;
     }
-    const [legacy, next] = [opened.get(from.identity(ctx)), opened.get(to.identity(ctx))];
-    if (legacy === undefined || next === undefined) continue;
-    for (const [table, mapping] of Object.entries(definition.tables)) {
+    const legacy = await openForCheck(ctx, stores, { identity: from.identity(ctx), store: from, side: 'legacy' }, []);
+    const next = await openForCheck(ctx, stores, { identity: to.identity(ctx), store: to, side: 'next' }, []);
+    if (legacy === null || next === null) continue;
+    for (const [table, mapping] of Object.entries(tables)) {
       const shapes = await shapesOf(legacy, mapping.from ?? table, next, table);
       if (shapes !== null)
         findings.push(...checkMapping({ sync: name, name: table, mapping, ...shapes }, [from.kind, to.kind]));
@@ -41,7 +50,7 @@ export async function checkData(
 async function openForCheck(
   ctx: Context,
   stores: StoresInUse,
-  used: UsedStore,
+  used: Pick<UsedStore, 'identity' | 'store' | 'side'>,
   findings: Finding[],
 ): Promise<OpenStore | null> {
   try {

@@ -20,10 +20,13 @@ type Token = readonly string[];
 export class PostgresCapture implements Capture {
   readonly #connection: PostgresConnection;
   readonly #shapeOf: ShapeOf;
+  readonly #freshShapeOf: ShapeOf;
 
-  constructor(connection: PostgresConnection, shapeOf: ShapeOf) {
+  /** @param freshShapeOf Reads the shape again: what is installed fits the table as it is now. */
+  constructor(connection: PostgresConnection, shapeOf: ShapeOf, freshShapeOf: ShapeOf) {
     this.#connection = connection;
     this.#shapeOf = shapeOf;
+    this.#freshShapeOf = freshShapeOf;
   }
 
   /**
@@ -43,7 +46,7 @@ export class PostgresCapture implements Capture {
     const known = new Map((await this.#captured()).map(({ table, isIntact }) => [table, isIntact]));
     for (const table of [...tables].sort()) {
       if (known.get(table) === true) continue;
-      const shape = await this.#shapeOf(table);
+      const shape = await this.#freshShapeOf(table);
       connection.ctx.faults.at('data.capture.installing');
       await connection.change(table, (session) => this.#installTable(session, home, shape, known.has(table)));
       connection.ctx.faults.at('data.capture.installed');
@@ -86,10 +89,9 @@ export class PostgresCapture implements Capture {
 
   async intact(): Promise<readonly string[]> {
     if (!(await this.#exists())) return [];
-    const captured = await this.#captured();
-    return captured
-      .filter(({ isIntact }) => !isIntact)
-      .map(({ table }) => `the triggers or the files of ${table} changed`);
+    const damaged = (await this.#captured()).filter(({ isIntact }) => !isIntact);
+    for (const { table } of damaged) await this.#freshShapeOf(table);
+    return damaged.map(({ table }) => `the triggers or the files of ${table} changed`);
   }
 
   async remove(): Promise<void> {

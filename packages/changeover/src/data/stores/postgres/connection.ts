@@ -8,6 +8,7 @@ const UNDEFINED_TABLE = '42P01';
 /** Time for DDL to find a moment without long writers. */
 export const DDL_TIMEOUT_MS = 30_000;
 const EPOCH_TIMEOUT_MS = 10_000;
+export const ROW_LOCK_TIMEOUT_MS = 5_000;
 
 /**
  * The connections to one database, with its gate. Reads, capture and the lock of the cutover share one connection, writes have their own.
@@ -122,6 +123,8 @@ export class PostgresConnection {
     const isReplica = await this.canActAsReplica();
     return this.writer.alone(() =>
       this.writer.transaction(async () => {
+        // A row that somebody keeps locked must not keep a hold waiting for ever.
+        await this.writer.query(`SET LOCAL lock_timeout = ${ROW_LOCK_TIMEOUT_MS}`);
         await this.passGate(this.writer, epoch);
         await this.writer.query("SELECT set_config('changeover.epoch', $1, true)", [String(epoch)]);
         // The constraints held in the source; in a batch a child may come before its parent.

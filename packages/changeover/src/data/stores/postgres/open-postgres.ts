@@ -24,7 +24,11 @@ export class OpenPostgres implements OpenStore {
 
   constructor(url: string, name: string, ctx: Context) {
     this.#connection = new PostgresConnection(url, name, ctx);
-    this.capture = new PostgresCapture(this.#connection, (table) => this.shape(table));
+    this.capture = new PostgresCapture(
+      this.#connection,
+      (table) => this.shape(table),
+      (table) => this.#fresh(table, null),
+    );
   }
 
   async shape(table: string): Promise<PostgresShape> {

@@ -9,7 +9,7 @@ const MAX_BACKOFF_MS = 500;
 /** A stopped process of ours must not keep locks for ever. */
 const IDLE_IN_TRANSACTION_MS = 60_000;
 
-const LOCK_NOT_AVAILABLE = '55P03';
+export const LOCK_NOT_AVAILABLE = '55P03';
 const DEADLOCK_DETECTED = '40P01';
 
 /** Every value arrives as the text that Postgres writes; the settings make that text the same on every server. */

@@ -2,8 +2,8 @@ import { ChangeoverError } from '../../../errors.ts';
 import type { Key, LedgerEntry, Row, WriteBatch } from '../../../plan/stores.ts';
 import { UniqueConflict } from '../../conflict.ts';
 import { encodeKey, keyOf } from '../../values.ts';
-import type { PostgresConnection } from './connection.ts';
-import { sqlState, type Cell, type Session } from './session.ts';
+import { ROW_LOCK_TIMEOUT_MS, type PostgresConnection } from './connection.ts';
+import { LOCK_NOT_AVAILABLE, sqlState, type Cell, type Session } from './session.ts';
 import { columnOf, readKey, readValue, selection, writeValue, type PostgresShape } from './shape.ts';
 import { quoted } from './text.ts';
 
@@ -35,6 +35,12 @@ export async function writeBatch(connection: PostgresConnection, shapes: Shapes,
   try {
     await write(new Map());
   } catch (cause) {
+    if (sqlState(cause) === LOCK_NOT_AVAILABLE)
+      throw new ChangeoverError(
+        'CHG_DATA_STORE_BUSY',
+        { store: connection.store, waitedMs: ROW_LOCK_TIMEOUT_MS },
+        { cause },
+      );
     if (sqlState(cause) !== UNIQUE_VIOLATION) throw await named(connection, shapes, batch, cause);
     const displaced = await findDisplaced(connection.writer, shapes, batch, cause);
     if (displaced.size === 0) throw await named(connection, shapes, batch, cause);
