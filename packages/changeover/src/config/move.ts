@@ -4,7 +4,7 @@ import type { LegacyKey } from './collect.ts';
 import { isSecret } from './mask.ts';
 import type { Mask } from './mask.ts';
 import type { Plan, PlannedRule } from './rules.ts';
-import { formatPath, isEqual, isWithinPath, setAt, toText } from './tree.ts';
+import { formatPath, isEqual, isWithinPath, parsePath, setAt, toText } from './tree.ts';
 import type { Tree } from './tree.ts';
 import { convertUnit, numberFromText, toType } from './values.ts';
 
@@ -22,6 +22,20 @@ export interface Placed {
   readonly from: string;
   /** The rule's key; null for a constant. */
   readonly rule: string | null;
+  /** The legacy keys in it. */
+  readonly keys: readonly string[];
+}
+
+interface Found {
+  readonly key: LegacyKey;
+  /** What of the key lies below the rule's. */
+  readonly below: string;
+}
+
+/** Keys that one value is made of, and where below the rule's places it goes. */
+interface Part {
+  readonly found: readonly Found[];
+  readonly below: readonly string[];
 }
 
 export interface Moved {
@@ -37,7 +51,7 @@ export interface Moved {
 export function move(plan: Plan, keys: readonly LegacyKey[], mask: Mask): Moved {
   const findings: Finding[] = [];
   const ruleOf = new Map<LegacyKey, PlannedRule>();
-  const matches = new Map<PlannedRule, { readonly key: LegacyKey; readonly below: string }[]>();
+  const matches = new Map<PlannedRule, Found[]>();
   for (const key of keys) {
     const match = bestRule(plan.rules, key);
     if (match === null) continue;
@@ -51,15 +65,19 @@ export function move(plan: Plan, keys: readonly LegacyKey[], mask: Mask): Moved 
       if (found.length === 0) findings.push(unused(rule.key, keys));
       continue;
     }
-    const input = found.length === 0 ? absent(rule, keys, findings) : gather(rule, found, findings);
-    if (input === null) continue;
-    const secret = rule.rule.secret ?? false;
-    if (secret || isSecret(rule.key, rule.rule.secret)) mask.add(input.value);
-    const converted = convert(rule, input);
-    if ('finding' in converted) findings.push(converted.finding);
-    else {
-      if (secret) mask.add(converted.value);
-      placed.push(...place(rule, converted, input, findings));
+    const same = found.filter(({ below }) => below === '').map(({ key }) => key.key);
+    if (same.length > 1) findings.push(ambiguous(rule.key, same));
+    for (const part of partsOf(plan, rule, found)) {
+      const input = found.length === 0 ? absent(rule, keys, findings) : gather(rule, part, findings);
+      if (input === null) continue;
+      if (isSecret(rule.key, rule.rule.secret)) mask.add(input.value);
+      const converted = convert(rule, input);
+      if ('finding' in converted) {
+        findings.push(converted.finding);
+        continue;
+      }
+      if (rule.rule.secret === true) mask.add(converted.value);
+      placed.push(...place(rule, part, converted, input, findings));
     }
   }
   for (const { path, constant } of plan.constants) {
@@ -74,6 +92,7 @@ export function move(plan: Plan, keys: readonly LegacyKey[], mask: Mask): Moved 
       env,
       from: `constant: ${constant.reason}`,
       rule: null,
+      keys: [],
     });
   }
   return { placed, ruleOf, ...contradictions(placed, findings) };
@@ -93,6 +112,27 @@ function bestRule(
     }
   }
   return best;
+}
+
+/** A rule for a whole branch moves each key in it by itself, unless it changes the branch as a whole. */
+function partsOf(plan: Plan, { rule }: PlannedRule & { kind: 'move' }, found: readonly Found[]): readonly Part[] {
+  const isWhole =
+    rule.convert !== undefined ||
+    rule.type !== undefined ||
+    rule.unit !== undefined ||
+    rule.spread === true ||
+    (rule.secret === true && isFlat(plan));
+  if (isWhole || found.every(({ below }) => below === '')) return [{ found, below: [] }];
+  return found.map((each) => ({ found: [each], below: stepsBelow(each) }));
+}
+
+function stepsBelow({ below }: Found): readonly string[] {
+  return below === '' ? [] : (parsePath(below) ?? [below]);
+}
+
+function ambiguous(key: string, names: readonly string[]): Finding {
+  const message = `${key} stands for several legacy keys: ${names.join(', ')}`;
+  return { level: 'error', about: `map.${key}`, message, remedy: 'Give each of them a rule of its own.' };
 }
 
 interface Input {
@@ -129,11 +169,7 @@ function unused(key: string, keys: readonly LegacyKey[]): Finding {
   };
 }
 
-function gather(
-  rule: PlannedRule & { kind: 'move' },
-  found: readonly { key: LegacyKey; below: string }[],
-  findings: Finding[],
-): Input | null {
+function gather(rule: PlannedRule & { kind: 'move' }, { found, below }: Part, findings: Finding[]): Input | null {
   const [first] = found;
   if (first === undefined) return null;
   const unreadable = found.filter(
@@ -162,19 +198,14 @@ function gather(
     return null;
   }
   const { entry, isDefault } = first.key;
-  const from = isDefault ? `legacy default of ${first.key.key} (${where(entry)})` : `${where(entry)} ${rule.key}`;
-  if (first.below === '')
-    return { value: entry.value ?? null, isText: entry.isText, from, at: `${where(entry)}: ${rule.key}` };
+  const from = isDefault
+    ? `legacy default of ${first.key.key} (${where(entry)})`
+    : `${where(entry)} ${found.length === 1 ? first.key.key : rule.key}`;
+  const input = { from, at: `${where(entry)}: ${first.key.key}` };
+  if (first.below === '' || below.length > 0) return { value: entry.value ?? null, isText: entry.isText, ...input };
   const tree: Tree = {};
-  for (const { key } of found) setAt(tree, key.entry.path.slice(stepsOf(key, rule.key)), key.entry.value ?? null);
-  return { value: tree, isText: false, from, at: `${where(entry)}: ${rule.key}` };
-}
-
-/** How many steps of a key's path the rule's own key takes. */
-function stepsOf({ entry }: LegacyKey, rule: string): number {
-  for (let steps = 1; steps < entry.path.length; steps += 1)
-    if (formatPath(entry.path.slice(0, steps)) === rule) return steps;
-  return 1;
+  for (const each of found) setAt(tree, stepsBelow(each), each.key.entry.value ?? null);
+  return { value: tree, isText: false, ...input };
 }
 
 type Converted = { readonly value: Json; readonly isText: boolean } | { readonly finding: Finding };
@@ -214,13 +245,21 @@ function convert({ key, rule }: PlannedRule & { kind: 'move' }, input: Input): C
 
 function place(
   rule: PlannedRule & { kind: 'move' },
+  { found, below }: Part,
   { value, isText }: { value: Json; isText: boolean },
   input: Input,
   findings: Finding[],
 ): Placed[] {
-  const common = { isText, isSecret: rule.rule.secret ?? false, env: rule.env, from: input.from, rule: rule.key };
+  const common = {
+    isText,
+    isSecret: rule.rule.secret ?? false,
+    env: rule.env,
+    from: input.from,
+    rule: rule.key,
+    keys: found.map(({ key }) => key.key),
+  };
   if (rule.to.length === 0) return [{ path: null, value, ...common }];
-  if (rule.rule.spread !== true) return rule.to.map((path) => ({ path, value, ...common }));
+  if (rule.rule.spread !== true) return rule.to.map((path) => ({ path: [...path, ...below], value, ...common }));
   if (!Array.isArray(value) || value.length !== rule.to.length) {
     const message = `${input.at}: it is no list of ${rule.to.length} items to spread`;
     findings.push({

@@ -36,7 +36,7 @@ export function legacyRows(plan: Plan, keys: readonly LegacyKey[], moved: Moved,
     if (rule === undefined) return [...overridden, row(key.entry, 'conflict', 'no rule in the plan')];
     if (rule.kind !== 'move')
       return [...overridden, row(key.entry, rule.kind === 'keep' ? 'kept' : 'dropped', rule.reason)];
-    const places = moved.placed.filter((each) => each.rule === rule.key);
+    const places = moved.placed.filter((each) => each.rule === rule.key && each.keys.includes(key.key));
     if (moved.conflicts.has(rule.key))
       return [...overridden, row(key.entry, 'conflict', 'its place gets another value too')];
     if (places.length === 0) return [...overridden, row(key.entry, 'conflict', 'its value cannot be moved; see check')];

@@ -76,14 +76,24 @@ export async function validateText(
       setAt(tree, path, value);
     }
     if (tried.length === 0) continue;
+    const complaints = result;
     result = await validate(schema, tree);
-    const failing = tried.filter(
-      ({ path }) => result.issues?.some((issue) => formatPath(issue.path) === formatPath(path)) === true,
+    // when only the value is complained about, and not the type any more, the type is right
+    const before = new Map((complaints.issues ?? []).map((issue) => [formatPath(issue.path), kindOfComplaint(issue)]));
+    const failing = tried.filter(({ path }) =>
+      result.issues?.some(
+        (issue) =>
+          formatPath(issue.path) === formatPath(path) && before.get(formatPath(path)) === kindOfComplaint(issue),
+      ),
     );
     for (const { path, text } of failing) setAt(tree, path, text);
     if (failing.length > 0) result = await validate(schema, tree);
   }
   return result;
+}
+
+function kindOfComplaint({ message }: Issue): string {
+  return message.replace(/received.*$/is, '');
 }
 
 /** True when validating the output again gives the same: then it may be written in place of the input. */

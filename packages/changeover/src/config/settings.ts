@@ -24,6 +24,7 @@ import {
   look,
   removeDurably,
   removeEmptyFolders,
+  removeLeftover,
   restrict,
   writeDurably,
 } from './write.ts';
@@ -185,6 +186,7 @@ async function checkTargets({ targets }: Settled): Promise<Finding[]> {
 /** What a person changed in the meantime is not thrown away: it is kept beside the former bytes. */
 async function undoFile(ctx: Context, { file, saved, mode, folders }: FileBefore): Promise<void> {
   const path = resolve(ctx.root, file);
+  await removeLeftover(path);
   const there = await look(path);
   const former = saved === null ? null : await savedBytes(ctx, file, saved);
   const isAsBefore = there === null ? former === null : former?.equals(there.bytes) === true && there.mode === mode;

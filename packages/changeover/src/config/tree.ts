@@ -51,10 +51,14 @@ export function setAt(tree: Tree, path: readonly string[], value: Json): void {
   if (last !== undefined) at[last] = value;
 }
 
+/** Removes a value, and the objects that have nothing else in them. */
 export function deleteAt(tree: Tree, path: readonly string[]): void {
-  const parent = getAt(tree, path.slice(0, -1));
-  const last = path.at(-1);
-  if (last !== undefined && isTree(parent)) Reflect.deleteProperty(parent, last);
+  for (let length = path.length; length > 0; length -= 1) {
+    const parent = getAt(tree, path.slice(0, length - 1));
+    if (!isTree(parent)) return;
+    Reflect.deleteProperty(parent, path[length - 1] ?? '');
+    if (Object.keys(parent).length > 0) return;
+  }
 }
 
 /** Everything that is not an object with something in it. */

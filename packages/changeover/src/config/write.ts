@@ -111,10 +111,13 @@ export async function restrict(path: string): Promise<void> {
   await chmod(path, SECRET_MODE);
 }
 
-/** Removes a file durably, with what a killed write left of it. */
+/** Removes what a killed write left beside a file. */
+export async function removeLeftover(path: string): Promise<void> {
+  await rm(temporaryOf(await followLinks(path)), { force: true });
+}
+
 export async function removeDurably(path: string): Promise<void> {
   try {
-    await rm(temporaryOf(path), { force: true });
     await unlink(path);
     await syncFolder(dirname(path));
   } catch (error) {

@@ -20,7 +20,7 @@ export interface RootDifference {
 }
 
 /** Where the roots of a snapshot are now. The plan's folder may have moved since. */
-export async function locateRoots(ctx: Context, { header }: Manifest): Promise<Root[]> {
+async function locateRoots(ctx: Context, { header }: Manifest): Promise<Root[]> {
   return Promise.all(
     header.roots.map(async ({ path, at }): Promise<Root> => {
       const absolute = resolve(ctx.root, path);

@@ -83,7 +83,7 @@ for (const point of takePoints) {
       expect(await snapshot.isTaken(ctx, 's')).toBe(point === 'snapshot.manifest.renamed');
       expect(await contents(ctx.root)).toEqual(legacy);
     }
-    expect(killedAt('nowhere', 1, `take(ctx, 's')`)).toBe(false);
+    await snapshot.take(ctx, 's');
     expect(await snapshot.verify(ctx, 's')).toMatchObject([{ outcome: 'PASS', measured: 5 }]);
     expect(await snapshot.compare(ctx, 's')).toEqual({ changed: [], added: [], missing: [] });
     expect(await readdir(join(ctx.stateDir, 'snapshots', 's'))).toEqual(
@@ -109,7 +109,7 @@ for (const point of points.filter(isOf('restore'))) {
       expect(everywhere).toContain(Buffer.from('later a').toString('base64'));
     }
     killedAt(point, 2, `restore(ctx, 's')`);
-    expect(killedAt('nowhere', 1, `restore(ctx, 's')`)).toBe(false);
+    await snapshot.restore(ctx, 's');
     const restored = await contents(ctx.root);
     const databaseBytes = (line: string): string => (line.startsWith('/app.db ') ? '/app.db' : line);
     expect(restored.map(databaseBytes)).toEqual(taken.map(databaseBytes));
