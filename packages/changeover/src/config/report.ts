@@ -63,11 +63,11 @@ export function nextRows(
   for (const { path, value } of leaves) if (getAt(tree, path) === undefined) setAt(open, path, value);
   const rows = leavesOf(open).map(({ path, value }) => {
     const source = placed.find((each) => isWithinPath(path, each.path));
-    const isDefault = isEqual(getAt(defaults, path), value);
-    const from =
-      source?.from ??
-      (isDefault || getAt(present.tree, path) === undefined ? 'schema default' : `already in ${present.file.file}`);
-    const isHidden = source === undefined ? isSecret(formatPath(path), undefined) : isHiddenIn(plan, source);
+    const isDefault = isEqual(getAt(defaults, path), value) || getAt(present.tree, path) === undefined;
+    const from = source?.from ?? (isDefault ? 'schema default' : `already in ${present.file.file}`);
+    // a default of the schema stands in the program's text for everybody
+    const isHidden =
+      source === undefined ? !isDefault && isSecret(formatPath(path), undefined) : isHiddenIn(plan, source);
     return { path: formatPath(path), from: mask.text(from), shown: mask.show(value, isHidden) };
   });
   const secret = hidden.map(({ path, env, from, value }) => {

@@ -6,13 +6,19 @@ import type { Token } from './tokens.ts';
 /** What the right side of an assignment says without being run. */
 export type PythonValue =
   | { readonly kind: 'literal'; readonly value: Json; readonly isBigInteger?: true }
-  | { readonly kind: 'dict'; readonly items: readonly (readonly [string, PythonValue])[] }
+  | { readonly kind: 'dict'; readonly items: readonly DictItem[] }
   | {
       readonly kind: 'environment';
       readonly name: string;
       readonly read: EnvironmentReading;
       readonly fallback: PythonValue | null;
     };
+
+export interface DictItem {
+  readonly name: string;
+  readonly value: PythonValue;
+  readonly line: number;
+}
 
 /** Why an expression is no literal. The reason names functions and constructs, never a value. */
 export class NotLiteral extends Error {}
@@ -187,11 +193,12 @@ class Reader {
   }
 
   #braces(): PythonValue {
-    const items: [string, PythonValue][] = [];
+    const items: DictItem[] = [];
     const set: PythonValue[] = [];
     while (!this.#take('}')) {
+      const line = this.#next?.line ?? 0;
       const key = this.#either();
-      if (this.#take(':')) items.push([keyOf(key), this.#either()]);
+      if (this.#take(':')) items.push({ name: keyOf(key), value: this.#either(), line });
       else set.push(key);
       if (!this.#take(',') && !this.#is('}')) throw new NotLiteral(this.#reason());
     }
@@ -267,7 +274,7 @@ export function plainOf(value: PythonValue): Json {
     case 'literal':
       return value.value;
     case 'dict':
-      return Object.fromEntries(value.items.map(([name, item]) => [name, plainOf(item)]));
+      return Object.fromEntries(value.items.map((item) => [item.name, plainOf(item.value)]));
     case 'environment':
       throw new NotLiteral(`it holds the environment variable ${value.name}`);
   }

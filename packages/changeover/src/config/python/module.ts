@@ -223,7 +223,7 @@ function entriesOf(path: readonly string[], value: PythonValue, line: number): E
   }
   if (value.kind === 'dict') {
     if (value.items.length === 0) return [{ key, path, value: {}, line, isText: false }];
-    return value.items.flatMap(([name, item]) => entriesOf([...path, name], item, line));
+    return value.items.flatMap((item) => entriesOf([...path, item.name], item.value, item.line));
   }
   const { name, read, fallback } = value;
   const defaultOf = { name, read };

@@ -106,6 +106,7 @@ class Other:
     TRUTHY: ['it calls bool()', undefined, undefined],
     COND: ['it is assigned inside if', undefined, undefined],
   });
+  expect(entries.find(({ key }) => key === 'STATUS_LED_PINS.green')?.line).toBe(11);
   expect(values(text, { class: 'Other' })).toEqual({ X: 1 });
   expect(readPython(text, { class: 'Missing' }).problems).toMatchObject([
     { level: 'error', message: 'it holds no class Missing' },

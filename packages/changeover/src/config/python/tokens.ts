@@ -1,8 +1,8 @@
 import type { Problem } from '../source.ts';
 
 export type Token =
-  | { readonly kind: 'name' | 'number' | 'operator'; readonly text: string }
-  | { readonly kind: 'string'; readonly text: string; readonly prefix: string };
+  | { readonly kind: 'name' | 'number' | 'operator'; readonly text: string; readonly line: number }
+  | { readonly kind: 'string'; readonly text: string; readonly prefix: string; readonly line: number };
 
 /** A logical line: it ends where Python's does, after open brackets and continued lines. */
 export interface Statement {
@@ -67,7 +67,7 @@ export function statementsOf(text: string): { readonly statements: Statement[]; 
           break;
         }
         const content = text.slice(at + opening.length, body);
-        tokens.push({ kind: 'string', text: content, prefix: prefix.toLowerCase() });
+        tokens.push({ kind: 'string', text: content, prefix: prefix.toLowerCase(), line });
         line += content.split('\n').length - 1;
         at = body + quote.length;
         continue;
@@ -83,7 +83,7 @@ export function statementsOf(text: string): { readonly statements: Statement[]; 
       if ('([{'.includes(word)) depth += 1;
       if (')]}'.includes(word)) depth = Math.max(0, depth - 1);
       if (word === ';' && depth === 0) end();
-      else tokens.push({ kind: found[0] === 'string' ? 'operator' : found[0], text: word });
+      else tokens.push({ kind: found[0] === 'string' ? 'operator' : found[0], text: word, line });
     }
   }
   end();
