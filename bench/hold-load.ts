@@ -16,11 +16,11 @@ const MAX_SECONDS = 120;
 const agent = new Agent({ connections: CONNECTIONS, pipelining: 1 });
 const samples: Sample[] = [];
 const pending = new Set<Promise<void>>();
-let isStopping = false;
+const stopping = new AbortController();
 
 async function send(number: number, dueMs: number): Promise<void> {
   const isWrite = number % WRITE_EVERY === 0;
-  let ok = false;
+  let ok: boolean;
   try {
     const { statusCode, body } = isWrite
       ? await request(`${url}/notes`, {
@@ -40,11 +40,11 @@ async function send(number: number, dueMs: number): Promise<void> {
 }
 
 process.once('SIGTERM', () => {
-  isStopping = true;
+  stopping.abort();
 });
 
 const startMs = performance.timeOrigin + performance.now();
-for (let number = 0; !isStopping && number < Number(rate) * MAX_SECONDS; number++) {
+for (let number = 0; !stopping.signal.aborted && number < Number(rate) * MAX_SECONDS; number++) {
   const dueMs = startMs + (number * 1000) / Number(rate);
   const waitMs = dueMs - (performance.timeOrigin + performance.now());
   if (waitMs > 1) await sleep(waitMs);

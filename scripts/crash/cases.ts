@@ -185,14 +185,14 @@ interface Loss {
 }
 
 async function lossOn(system: NotesSystem, side: 'legacy' | 'next'): Promise<Loss> {
-  const { comparison, failed } = await system.compare();
+  const { comparison, failed, failures } = await system.compare();
   const { missing, duplicated, resurrected, wrong } = comparison;
   const problems = [];
   const lost = missing.length + wrong.length;
   const doubled = duplicated.length + resurrected.length;
   if (lost + doubled > 0) problems.push(`on ${side}: ${JSON.stringify({ missing, duplicated, resurrected, wrong })}`);
   // The gateway was never killed, so no request may have failed.
-  if (failed > 0) problems.push(`${failed} requests failed on the way to ${side}`);
+  if (failed > 0) problems.push(`${failed} requests failed on the way to ${side}: ${failures.slice(0, 3).join('; ')}`);
   return { lost, duplicated: doubled, problems };
 }
 

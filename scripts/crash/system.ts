@@ -15,9 +15,10 @@ import {
   type LegacyStore,
   type NotesClient,
   type NotesSide,
+  type TempFolder,
 } from 'changeover/testing';
 
-const CONFIG = fileURLToPath(new URL((process.env['NOTES_CONFIG'] ?? './notes.config.ts'), import.meta.url));
+const CONFIG = fileURLToPath(new URL(process.env['NOTES_CONFIG'] ?? './notes.config.ts', import.meta.url));
 const BIN = path.join(
   path.dirname(createRequire(import.meta.url).resolve('changeover/package.json')),
   'bin/changeover.js',
@@ -48,6 +49,8 @@ export interface StatusLine {
  */
 export class NotesSystem {
   readonly store: LegacyStore;
+  /** Without pictures a legacy on SQLite stays up during the switch, because its store refuses writes; with them it is stopped. */
+  readonly hasPictures: boolean;
   readonly folder: string;
   readonly #remove: () => Promise<void>;
   readonly #ports: { readonly gateway: number; readonly legacy: number; readonly next: number };
@@ -55,10 +58,11 @@ export class NotesSystem {
   #legacy: NotesSide | null = null;
   #ledgers = 0;
 
-  private constructor(store: LegacyStore, folder: string, remove: () => Promise<void>, ports: NotesSystem['ports']) {
+  private constructor(store: LegacyStore, hasPictures: boolean, temp: TempFolder, ports: NotesSystem['ports']) {
     this.store = store;
-    this.folder = folder;
-    this.#remove = remove;
+    this.hasPictures = hasPictures;
+    this.folder = temp.path;
+    this.#remove = () => temp.remove();
     this.#ports = ports;
   }
 
@@ -66,10 +70,10 @@ export class NotesSystem {
     return this.#ports;
   }
 
-  static async start(store: LegacyStore): Promise<NotesSystem> {
+  static async start(store: LegacyStore, { hasPictures = true } = {}): Promise<NotesSystem> {
     const temp = await tempFolder('changeover-crash-');
     const ports = { gateway: await freePort(), legacy: await freePort(), next: await freePort() };
-    const system = new NotesSystem(store, temp.path, () => temp.remove(), ports);
+    const system = new NotesSystem(store, hasPictures, temp, ports);
     await system.#seed();
     const started = await system.verb(['traffic', 'start']);
     if (started.code !== 0) throw new Error(`the gateway did not start:\n${started.output}`);
@@ -104,7 +108,12 @@ export class NotesSystem {
 
   get environment(): Record<string, string> {
     const { gateway, legacy, next } = this.#ports;
-    return { NOTES_FOLDER: this.folder, NOTES_STORE: this.store, NOTES_PORTS: [gateway, legacy, next].join(',') };
+    return {
+      NOTES_FOLDER: this.folder,
+      NOTES_STORE: this.store,
+      NOTES_PORTS: [gateway, legacy, next].join(','),
+      NOTES_PICTURES: this.hasPictures ? 'yes' : 'no',
+    };
   }
 
   async startClient(): Promise<void> {
@@ -116,18 +125,23 @@ export class NotesSystem {
       rate: CLIENT_RATE,
       operations: this.store === 'sqlite' ? ['update', 'delete'] : [],
       tags: this.store === 'sqlite',
-      pictures: process.env['NOTES_CONFIG'] === undefined,
+      pictures: this.hasPictures,
     });
   }
 
   /** Stops the client, holds its ledger against the side that serves, and starts a new one. */
-  async compare(): Promise<{ readonly comparison: Comparison; readonly failed: number; readonly isKept: boolean }> {
+  async compare(): Promise<{
+    readonly comparison: Comparison;
+    readonly failed: number;
+    readonly failures: readonly string[];
+    readonly isKept: boolean;
+  }> {
     const client = this.#client;
     if (client === null) throw new Error('there is no client');
     const summary = await client.stop();
     const comparison = await compareLedger(client.ledger, { url: this.#url });
     await this.startClient();
-    return { comparison, failed: summary.failed, isKept: isKept(comparison) };
+    return { comparison, failed: summary.failed, failures: summary.failures, isKept: isKept(comparison) };
   }
 
   async stopClient(): Promise<void> {

@@ -61,7 +61,7 @@ export function doorbellSettings(legacyRoot: string, nextRoot: string, nextPort:
         to: 'storage.log_rotation_size',
         type: 'integer',
         convert: (bytes) => `${Number(bytes) / MEGABYTE}MB`,
-        back: (size) => Number.parseFloat(String(size)) * MEGABYTE,
+        back: (size) => (typeof size === 'string' ? Number.parseFloat(size) * MEGABYTE : null),
       },
       LOG_BACKUP_COUNT: 'storage.log_backup_count',
 
