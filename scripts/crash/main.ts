@@ -1,25 +1,42 @@
 /**
  * `npm run test:crash`: kills a real process with SIGKILL at every named crash point, while a client writes, and sees that the move goes on
- * or goes back with nothing lost, nothing doubled and never two sides that accept writes.
+ * or goes back with nothing lost, nothing doubled and never two sides that accept writes. Then it stops and kills every actor of a move
+ * and sees that the protocol's invariants hold, and at last removes the protocol's guards one by one and sees that a test fails.
  *
  *   npm run test:crash                          everything
+ *   npm run test:crash -- --only invariants     only the points, the invariants or the guards
  *   npm run test:crash -- --point cutover.FENCE   only points whose name contains the text
+ *   npm run test:crash -- --case keeper         only invariants and guards whose name contains it; may be repeated
  *   npm run test:crash -- --store files         only one kind of legacy
  */
 import { parseArgs } from 'node:util';
 import { CRASH_POINTS } from '../../packages/changeover/src/plan/crash-points.ts';
 import { play, survey, VERBS, type Case, type CaseResult, type Verb } from './cases.ts';
+import { playGuards } from './guards-play.ts';
+import { playInvariants } from './invariants.ts';
 import { NotesSystem } from './system.ts';
 
 type Store = NotesSystem['store'];
 
-const { values } = parseArgs({ options: { point: { type: 'string', default: '' }, store: { type: 'string' } } });
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    point: { type: 'string', default: '' },
+    case: { type: 'string', multiple: true, default: [] },
+    store: { type: 'string' },
+  },
+});
 const stores: readonly Store[] = values.store === undefined ? ['sqlite', 'files'] : [storeNamed(values.store)];
 
 function storeNamed(name: string): Store {
   if (name === 'sqlite' || name === 'files') return name;
   throw new Error(`--store: expected sqlite or files, got ${name}`);
 }
+
+const PARTS = ['points', 'invariants', 'guards'];
+if (values.only !== undefined && !PARTS.includes(values.only))
+  throw new Error(`--only: expected ${PARTS.join(', ')}, got ${values.only}`);
+const isPlayed = (part: string) => values.only === undefined || values.only === part;
 
 interface Played {
   readonly store: Store;
@@ -79,13 +96,24 @@ async function playAll(store: Store, taken: Set<string>): Promise<{ played: Play
 
 // The two kinds of legacy share the verbs' points: whichever comes to a point first plays it.
 const taken = new Set<string>();
-const results = await Promise.all(stores.map((store) => playAll(store, taken)));
+const results = isPlayed('points') ? await Promise.all(stores.map((store) => playAll(store, taken))) : [];
 const played = results.flatMap((result) => result.played);
 const reached = new Set(results.flatMap((result) => [...result.reached]));
-const unreached = CRASH_POINTS.filter((point) => point.includes(values.point) && !reached.has(point));
+const unreached = CRASH_POINTS.filter(
+  (point) => isPlayed('points') && point.includes(values.point) && !reached.has(point),
+);
 for (const point of unreached) console.log(`FAILED ${point} is reached by no verb`);
 
-const failed = played.filter(({ result }) => result.problems.length > 0).length + unreached.length;
+const isWanted = (name: string) => values.case.length === 0 || values.case.some((part) => name.includes(part));
+const held = isPlayed('invariants')
+  ? (await Promise.all(stores.map((store) => playInvariants(store, isWanted)))).flat()
+  : [];
+const checked = [...held, ...(isPlayed('guards') ? await playGuards(isWanted, held) : [])];
+
+const failed =
+  played.filter(({ result }) => result.problems.length > 0).length +
+  unreached.length +
+  checked.filter(({ problem }) => problem !== null).length;
 const sum = (count: (result: CaseResult) => number) => played.reduce((total, { result }) => total + count(result), 0);
 const points = new Set(played.map((each) => each.case.point)).size;
 const counted = (afterwards: Case['afterwards']) => played.filter((each) => each.case.afterwards === afterwards).length;
@@ -93,5 +121,5 @@ console.log(
   `crash points ${points}, resumed ${counted('resume')}, rolled back ${counted('rollback')}, rows lost ${sum(({ lost }) => lost)}, ` +
     `rows duplicated ${sum(({ duplicated }) => duplicated)}, both sides writable ${sum(({ bothWritable }) => bothWritable)}`,
 );
-console.log(`${played.length + unreached.length - failed} passed, ${failed} failed`);
+console.log(`${played.length + unreached.length + checked.length - failed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;

@@ -1,6 +1,7 @@
 /**
  * The move of the notes service, as the crash tests run it. The environment says where it lives:
- * NOTES_FOLDER, NOTES_STORE (sqlite or files), NOTES_PORTS (gateway, legacy, next), optionally NOTES_DATABASE_URL.
+ * NOTES_FOLDER, NOTES_STORE (sqlite or files), NOTES_PORTS (gateway, legacy, next), optionally NOTES_DATABASE_URL, and NOTES_PICTURES=no
+ * for a legacy that can stay up during the switch because its store alone refuses writes.
  */
 import path from 'node:path';
 import {
@@ -22,7 +23,7 @@ import {
 import { parsePythonLiteral, formatPythonLiteral, float, plain } from 'changeover/python';
 import { NOTES_PROGRAMS } from 'changeover/testing';
 
-const { NOTES_FOLDER = '', NOTES_STORE = 'sqlite', NOTES_PORTS = '0,0,0', NOTES_DATABASE_URL } = process.env;
+const { NOTES_FOLDER = '', NOTES_STORE = 'sqlite', NOTES_PORTS = '0,0,0', NOTES_DATABASE_URL, NOTES_PICTURES } = process.env;
 const [gatewayPort, legacyPort, nextPort] = NOTES_PORTS.split(',').map(Number);
 const legacyRoot = path.join(NOTES_FOLDER, 'legacy');
 const nextRoot = path.join(NOTES_FOLDER, 'next');
@@ -90,9 +91,14 @@ function lineOfId(id: number): string {
   return id < 0 ? `@${id - FIRST_BYTE}` : `note-${id}`;
 }
 
+const pictures = files({
+  name: 'pictures',
+  from: path.join(legacyRoot, 'data/pictures'),
+  to: path.join(nextRoot, 'data/pictures'),
+});
 const data: DataDefinition[] = [
   NOTES_STORE === 'files' ? fromLog : fromSqlite,
-  files({ name: 'pictures', from: path.join(legacyRoot, 'data/pictures'), to: path.join(nextRoot, 'data/pictures') }),
+  ...(NOTES_PICTURES === 'no' ? [] : [pictures]),
 ];
 
 export default defineChangeover({
