@@ -11,13 +11,6 @@ const BIN = path.join(
   'bin/changeover.js',
 );
 
-export interface Ended {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-  /** The last JSON line. */
-  readonly result: Readonly<Record<string, unknown>>;
-}
-
 /** Runs the command line as a person would, and shows what a person would see; with `json` its events instead. */
 export class CommandLine {
   readonly #places: Places;

@@ -93,8 +93,10 @@ function reasonNotTaken(built: readonly BuiltSync[], used: UsedStore, table: str
   const mappings = own.flatMap(({ definition }) => definition.tables[table] ?? []);
   const given = mappings.filter(({ reverse }) => reverse === 'none');
   if (given.length > 0) return `given up by the plan: ${given.flatMap(({ givesUp }) => givesUp ?? []).join('; ')}`;
-  const carries = own.some(({ sync }) => sync.maps.some(({ source }) => source.name === table));
-  return carries ? 'no table of the legacy takes it' : null;
+  const carriers = own.filter(({ sync }) => sync.maps.some(({ source }) => source.name === table));
+  // A store that is written as a whole takes a deleted row back by not holding it any more.
+  const isWhole = carriers.some(({ sync }) => sync.target.replace !== undefined);
+  return carriers.length > 0 && !isWhole ? 'no table of the legacy takes it' : null;
 }
 
 async function allRows(store: OpenStore, table: string, key: readonly string[]): Promise<Row[]> {
