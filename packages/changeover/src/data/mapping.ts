@@ -38,7 +38,7 @@ export function tableMap(table: MappedTable, direction: Direction): TableMap | n
   const keys = keyFunctions(table);
   const to = mapping.row?.to ?? picker(columnPairs(table));
   const back = mapping.row === undefined ? picker(invert(columnPairs(table))) : (mapping.row.back ?? null);
-  const isCustom = mapping.row !== undefined;
+  const isCustom = mapping.row !== undefined || mapping.key !== undefined;
   if (direction === 'forward')
     return {
       direction,

@@ -105,6 +105,16 @@ describe.each(PAIRS)('a move from %s to %s', (from, to) => {
     ]);
   });
 
+  it('applies nothing before the last chunk, which could undo it', async () => {
+    await data.prepare(ctx);
+    await add(legacy, 'early');
+    expect(await data.catchUp(ctx, 'forward')).toEqual({ applied: 0, pending: 1 });
+    expect(await notes(next)).toEqual([]);
+    await data.copy(ctx);
+    expect((await data.catchUp(ctx, 'forward')).pending).toBe(0);
+    expect(await notes(next)).toEqual(['early']);
+  });
+
   it('switches under the lock, and takes everything back', async () => {
     await addMany(legacy, 12);
     await copied();

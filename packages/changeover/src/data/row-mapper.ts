@@ -55,7 +55,8 @@ export class RowMapper {
       const key = keyOf(row, map.source.key);
       const target = map.keyTo(key);
       if (target === null) continue;
-      const outcome = await this.#mapOne(map, row, key, tools);
+      // Columns never wait and never fail; awaiting them anyway would cost more than they do.
+      const outcome = map.isCustom ? await this.#mapOne(map, row, key, tools) : (map.map(row, tools) as Row);
       if (typeof outcome === 'string') fates.push({ table: map.source.name, key, reason: outcome });
       else if (outcome === null) deletes.push(target);
       else {

@@ -93,31 +93,59 @@ export class TableSync {
 
   async #copyTable(ctx: Context, map: TableMap, entries: readonly LedgerEntry[]): Promise<void> {
     const last = entries.reduce<LedgerEntry | null>((a, b) => (a === null || b.seq > a.seq ? b : a), null);
-    let after = last?.lastKey == null ? null : decodeKey(last.lastKey);
     let seq = last === null ? 0 : last.seq + 1;
     let done = entries.reduce((sum, entry) => sum + entry.rows, 0);
-    const progress = { what: map.target.name, total: await this.source.count(map.source.name), unit: 'rows' } as const;
-    for (let isComplete = false; !isComplete; seq++) {
+    const progress: CopyProgress = {
+      what: map.target.name,
+      total: await this.source.count(map.source.name),
+      unit: 'rows',
+    };
+    let ahead = this.#chunkAfter(ctx, map, last?.lastKey ?? null, { seq, done, progress });
+    for (let isComplete = false; !isComplete;) {
       ctx.signal.throwIfAborted();
       ctx.faults.at('data.copy.before_chunk');
-      const rows = await this.source.chunk(map.source.name, after, this.#chunkRows);
-      isComplete = rows.length < this.#chunkRows;
-      const lastRow = rows.at(-1);
-      if (lastRow !== undefined) after = keyOf(lastRow, map.source.key);
-      const entry = {
-        run: ctx.runId,
-        sync: this.name,
-        table: map.target.name,
-        seq,
-        lastKey: lastRow === undefined || after === null ? null : encodeKey(after),
-        rows: rows.length,
-        complete: isComplete,
-      };
-      await this.#write(ctx, [wantedOf(map, rows)], { rows, done, progress, entry });
+      const chunk = await ahead;
+      isComplete = chunk.entry.complete;
+      seq += 1;
+      done += chunk.entry.rows;
+      if (!isComplete) {
+        // Read and mapped while this one is written. Its failure is met in the next round.
+        ahead = this.#chunkAfter(ctx, map, chunk.entry.lastKey, { seq, done, progress });
+        ahead.catch(() => undefined);
+      }
+      await this.#write(ctx, [chunk.wanted], chunk);
       ctx.faults.at('data.copy.after_chunk');
-      done += rows.length;
       ctx.report.progress({ ...progress, done, total: Math.max(progress.total, done) });
     }
+  }
+
+  async #chunkAfter(
+    ctx: Context,
+    map: TableMap,
+    lastKey: string | null,
+    at: { readonly seq: number; readonly done: number; readonly progress: CopyProgress },
+  ): Promise<Chunk> {
+    const rows = await this.source.chunk(
+      map.source.name,
+      lastKey === null ? null : decodeKey(lastKey),
+      this.#chunkRows,
+    );
+    const wanted = wantedOf(map, rows);
+    const batch = await this.#read(ctx, [wanted], rows, (mapped) => {
+      ctx.report.progress({ ...at.progress, done: at.done + mapped });
+    });
+    const last = rows.at(-1);
+    const entry: LedgerEntry = {
+      run: ctx.runId,
+      sync: this.name,
+      table: map.target.name,
+      seq: at.seq,
+      lastKey: last === undefined ? null : encodeKey(keyOf(last, map.source.key)),
+      rows: rows.length,
+      hash: hashRows(batch.mapped),
+      complete: rows.length < this.#chunkRows,
+    };
+    return { wanted, batch, entry };
   }
 
   /** Makes the target equal to the source for these keys of the source. */
@@ -189,41 +217,44 @@ export class TableSync {
   async #write(ctx: Context, wanted: readonly Wanted[], chunk?: Chunk): Promise<Fate[]> {
     if (chunk === undefined && wanted.every(({ keys }) => keys.size === 0)) return [];
     for (const { map, keys } of wanted) if (chunk === undefined) this.changed.add(map.source.name, keys.keys());
-    let given = chunk?.rows;
+    let batch = chunk?.batch ?? (await this.#read(ctx, wanted));
     for (let round = 0; ; round++) {
-      const { changes, fates, mapped } = await this.#read(ctx, wanted, given, chunk);
       if (chunk === undefined) ctx.faults.at('data.apply.read');
-      const ledger = chunk === undefined ? undefined : { ...chunk.entry, hash: hashRows(mapped) };
+      const ledger =
+        chunk === undefined
+          ? undefined
+          : { ...chunk.entry, hash: round === 0 ? chunk.entry.hash : hashRows(batch.mapped) };
       try {
-        return overruled(fates, await this.#writeChanges(ctx, changes, ledger));
+        return overruled(batch.fates, await this.#writeChanges(ctx, batch.changes, ledger));
       } catch (error) {
         if (!(error instanceof UniqueConflict)) throw error;
-        if (round < MAX_WIDENINGS && widen(wanted, error)) given = undefined;
-        else if (this.direction === 'reverse') return overruled(fates, await this.#writeOneByOne(ctx, changes));
+        if (round < MAX_WIDENINGS && widen(wanted, error)) batch = await this.#read(ctx, wanted);
+        else if (this.direction === 'reverse')
+          return overruled(batch.fates, await this.#writeOneByOne(ctx, batch.changes));
         else throw this.#unresolved(error);
       }
     }
   }
 
+  /** The wanted keys as they are now, mapped; `given` are rows that were just read. */
   async #read(
     ctx: Context,
     wanted: readonly Wanted[],
-    given: readonly Row[] | undefined,
-    chunk: Chunk | undefined,
-  ): Promise<{ changes: Changes; fates: Fate[]; mapped: Row[] }> {
+    given?: readonly Row[],
+    onProgress?: (rows: number) => void,
+  ): Promise<Batch> {
     const changes: Changes = [];
     const fates: Fate[] = [];
     const all: Row[] = [];
     for (const { map, keys } of wanted) {
       if (keys.size === 0) continue;
       const rows = given ?? (await this.source.rows(map.source.name, [...keys.values()]));
-      const mapped = await this.#mapper.map(ctx, map, rows, (mappedRows) => {
-        if (chunk !== undefined) ctx.report.progress({ ...chunk.progress, done: chunk.done + mappedRows });
-      });
+      const mapped = await this.#mapper.map(ctx, map, rows, onProgress);
       const present = new Set(rows.map((row) => encodeKey(keyOf(row, map.source.key))));
-      const gone = [...keys].filter(([id]) => !present.has(id)).map(([, key]) => key);
       const deletes = [...mapped.deletes];
-      for (const key of gone) {
+      for (const [id, key] of keys) {
+        if (present.has(id)) continue;
+        this.#assertKey(map, key);
         const target = map.keyTo(key);
         if (target === null) continue;
         deletes.push(target);
@@ -234,6 +265,13 @@ export class TableSync {
       all.push(...mapped.rows);
     }
     return { changes, fates, mapped: all };
+  }
+
+  /** A row whose key contains NULL cannot be found again, so it must not pass for one that was deleted. */
+  #assertKey(map: TableMap, key: Key): void {
+    if (!key.includes(null)) return;
+    const condition = map.source.key.map((column) => `${column} IS NULL`).join(' OR ');
+    throw new ChangeoverError('CHG_DATA_KEY_NULL', { store: `data.${this.name}`, table: map.source.name, condition });
   }
 
   async #writeChanges(ctx: Context, changes: Changes, ledger?: LedgerEntry): Promise<Fate[]> {
@@ -294,13 +332,20 @@ export class TableSync {
   }
 }
 
-interface Chunk {
-  readonly rows: readonly Row[];
-  /** Rows before this chunk. */
-  readonly done: number;
-  readonly progress: { readonly what: string; readonly total: number; readonly unit: 'rows' };
-  readonly entry: Omit<LedgerEntry, 'hash'>;
+interface Batch {
+  readonly changes: Changes;
+  readonly fates: readonly Fate[];
+  /** All rows for the target, in order. */
+  readonly mapped: readonly Row[];
 }
+
+interface Chunk {
+  readonly wanted: Wanted;
+  readonly batch: Batch;
+  readonly entry: LedgerEntry;
+}
+
+type CopyProgress = { readonly what: string; readonly total: number; readonly unit: 'rows' };
 
 function wantedOf(map: TableMap, rows: readonly Row[]): Wanted {
   const keys = rows.map((row) => keyOf(row, map.source.key));

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Key, Row, Value } from '../plan/stores.ts';
 
 /**
@@ -54,10 +54,16 @@ function decodeValue(text: string): Value {
 
 /** Hex digest over rows in order; columns enter by name, so that the order in which a row lists them does not matter. */
 export function hashRows(rows: readonly Row[]): string {
-  const hash = createHash('sha256');
+  let columns: readonly string[] = [];
+  let text = '';
   for (const row of rows) {
-    const columns = Object.keys(row).sort();
-    hash.update(JSON.stringify(columns.map((column) => [column, encodeValue(row[column] ?? null)])));
+    const own = Object.keys(row);
+    // Rows of one table nearly always have the same columns: they are sorted and named once.
+    if (own.length !== columns.length || columns.some((column) => !(column in row))) {
+      columns = own.sort();
+      text += `${JSON.stringify(columns)}\n`;
+    }
+    text += `${JSON.stringify(columns.map((column) => encodeValue(row[column] ?? null)))}\n`;
   }
-  return hash.digest('hex');
+  return hash('sha256', text);
 }

@@ -84,7 +84,7 @@ export class PostgresCapture implements Capture {
   /** Inside the lock this belongs to the lock's transaction: when that is rolled back, the changes are pending again. */
   async acknowledge(batch: ChangeBatch): Promise<void> {
     const log = `${await this.#connection.home()}.changeover_changes`;
-    await this.#connection.main.execute(`DELETE FROM ${log} WHERE id = ANY ($1::uuid[])`, [batch.token as Token]);
+    await this.#connection.main.query(`DELETE FROM ${log} WHERE id = ANY ($1::uuid[])`, [batch.token as Token]);
   }
 
   async intact(): Promise<readonly string[]> {

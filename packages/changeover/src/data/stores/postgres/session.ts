@@ -28,7 +28,8 @@ export class Session {
   readonly #clock: Clock;
   #client: pg.Client | null = null;
   #isOpen = false;
-  #queue: Promise<unknown> = Promise.resolve();
+  #turn: Promise<unknown> = Promise.resolve();
+  #statement: Promise<unknown> = Promise.resolve();
 
   constructor(url: string, store: string, clock: Clock) {
     this.#url = url;
@@ -36,25 +37,29 @@ export class Session {
     this.#clock = clock;
   }
 
-  /** Runs `work` alone on this connection. */
+  /** Runs `work` alone: other work of this kind waits, and only single statements may come in between. */
   async alone<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#queue.then(work);
-    this.#queue = turn.catch(() => undefined);
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => undefined);
     return turn;
   }
 
-  /** One statement. Call it inside `alone`, or where nothing else can use the connection. */
+  /** The rows of one statement, or of the last of several without values. */
   async query(sql: string, values: readonly (Cell | readonly Cell[])[] = []): Promise<Cell[][]> {
-    const client = await this.#connected();
-    const answer = await client.query<Cell[]>({ text: sql, values: [...values], rowMode: 'array', types: RAW });
-    return answer.rows;
+    return this.#next(async (client) => {
+      const answer = await client.query<Cell[]>({ text: sql, values: [...values], rowMode: 'array', types: RAW });
+      return answer.rows;
+    });
   }
 
-  /** How many rows one statement changed. */
-  async execute(sql: string, values: readonly (Cell | readonly Cell[])[] = []): Promise<number> {
-    const client = await this.#connected();
-    const answer = await client.query({ text: sql, values: [...values], types: RAW });
-    return answer.rowCount ?? 0;
+  /** COPY … FROM STDIN of text that is at hand. */
+  async copyIn(sql: string, data: Buffer): Promise<void> {
+    await this.#next(
+      (client) =>
+        new Promise<void>((resolve, reject) => {
+          client.query(new CopyIn(sql, data, resolve, reject));
+        }),
+    );
   }
 
   /** `work` between BEGIN and COMMIT. */
@@ -106,6 +111,13 @@ export class Session {
     if (client !== null) await client.end();
   }
 
+  /** One statement after the other. */
+  async #next<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+    const turn = this.#statement.then(async () => work(await this.#connected()));
+    this.#statement = turn.catch(() => undefined);
+    return turn;
+  }
+
   async #connected(): Promise<pg.Client> {
     if (this.#client !== null && this.#isOpen) return this.#client;
     const client = new pg.Client({ connectionString: this.#url, application_name: 'changeover', keepAlive: true });
@@ -137,6 +149,47 @@ export class Session {
     if (rows.length === 0) return 'nobody any more';
     return rows.map(([pid, who, state, age]) => `pid ${pid} (${who}, ${state}, open for ${age} s)`).join(', ');
   }
+}
+
+/** What pg's client asks of a query object, for one COPY: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY */
+class CopyIn implements pg.Submittable {
+  readonly #sql: string;
+  readonly #data: Buffer;
+  readonly #resolve: () => void;
+  readonly #reject: (error: Error) => void;
+
+  constructor(sql: string, data: Buffer, resolve: () => void, reject: (error: Error) => void) {
+    this.#sql = sql;
+    this.#data = data;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  submit(connection: pg.Connection): void {
+    connection.query(this.#sql);
+  }
+
+  handleCopyInResponse(connection: CopyConnection): void {
+    connection.sendCopyFromChunk(this.#data);
+    connection.endCopyFrom();
+  }
+
+  handleError(error: Error): void {
+    this.#reject(error);
+  }
+
+  handleReadyForQuery(): void {
+    this.#resolve();
+  }
+
+  handleCommandComplete(): void {
+    return;
+  }
+}
+
+interface CopyConnection {
+  sendCopyFromChunk(chunk: Buffer): void;
+  endCopyFrom(): void;
 }
 
 /** The SQLSTATE of an error of Postgres, or null. */

@@ -8,6 +8,8 @@ import { columnOf, readKey, readValue, selection, writeValue, type PostgresShape
 import { quoted } from './text.ts';
 
 const UNIQUE_VIOLATION = '23505';
+/** Below this a COPY costs more than it saves. */
+const MIN_BULK_ROWS = 20;
 /** Classes of SQLSTATE that say that a row's values are refused: data exceptions and integrity constraints. */
 const REFUSED_CLASSES = ['22', '23'];
 
@@ -20,12 +22,13 @@ type Displaced = ReadonlyMap<PostgresShape, readonly Key[]>;
 export async function writeBatch(connection: PostgresConnection, shapes: Shapes, batch: WriteBatch): Promise<void> {
   const { faults } = connection.ctx;
   const home = await connection.home();
-  const write = (displaced: Displaced) =>
+  const write = (displaced: Displaced, isBulk = false) =>
     connection.write(
       batch.epoch,
       async (session) => {
         if (batch.ledger !== undefined && (await isInLedger(session, home, batch.ledger))) return;
-        await applyBatch(session, shapes, batch, displaced);
+        if (isBulk) await copyRows(session, shapes, batch);
+        else await applyBatch(session, shapes, batch, displaced);
         if (batch.ledger !== undefined) await addToLedger(session, home, batch.ledger);
       },
       () => {
@@ -33,7 +36,7 @@ export async function writeBatch(connection: PostgresConnection, shapes: Shapes,
       },
     );
   try {
-    await write(new Map());
+    if (!(await wasCopied(batch, () => write(new Map(), true)))) await write(new Map());
   } catch (cause) {
     if (sqlState(cause) === LOCK_NOT_AVAILABLE)
       throw new ChangeoverError(
@@ -51,6 +54,48 @@ export async function writeBatch(connection: PostgresConnection, shapes: Shapes,
     }
   }
   faults.at('data.write.committed');
+}
+
+/**
+ * A chunk of the copy goes in the engine's bulk form. False where the batch is something else, or meets rows that are there already: then it is
+ * written again as an upsert.
+ */
+async function wasCopied(batch: WriteBatch, copy: () => Promise<void>): Promise<boolean> {
+  const [first] = batch.changes;
+  if (batch.ledger === undefined || first === undefined || first.upserts.length < MIN_BULK_ROWS) return false;
+  if (batch.changes.length > 1 || first.deletes.length > 0 || !haveSameColumns(first.upserts)) return false;
+  try {
+    await copy();
+    return true;
+  } catch (error) {
+    if (sqlState(error) === UNIQUE_VIOLATION) return false;
+    throw error;
+  }
+}
+
+function haveSameColumns([first, ...others]: readonly Row[]): boolean {
+  const columns = Object.keys(first ?? {});
+  return others.every((row) => {
+    const own = Object.keys(row);
+    return own.length === columns.length && own.every((column, index) => column === columns[index]);
+  });
+}
+
+async function copyRows(session: Session, shapes: Shapes, { changes }: WriteBatch): Promise<void> {
+  for (const { table, upserts } of changes) {
+    const columns = Object.keys(upserts[0] ?? {});
+    const lines = upserts.map((row) => columns.map((column) => copyCell(writeValue(row[column] ?? null))).join('\t'));
+    const sql = `COPY ${shapeOf(shapes, table).qualified} (${columns.map(quoted).join(', ')}) FROM STDIN`;
+    await session.copyIn(sql, Buffer.from(`${lines.join('\n')}\n`));
+  }
+}
+
+const COPY_ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };
+
+/** One value in COPY's text format: https://www.postgresql.org/docs/current/sql-copy.html */
+function copyCell(cell: Cell): string {
+  if (cell === null) return '\\N';
+  return /[\\\t\n\r]/.test(cell) ? cell.replace(/[\\\t\n\r]/g, (found) => COPY_ESCAPES[found] ?? found) : cell;
 }
 
 async function applyBatch(session: Session, shapes: Shapes, batch: WriteBatch, displaced: Displaced): Promise<void> {

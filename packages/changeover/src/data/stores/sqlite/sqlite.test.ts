@@ -135,6 +135,17 @@ describe('capture on SQLite', () => {
     expect(await pending(other)).toEqual([['t', 1]]);
   });
 
+  it('begins anew with a log that was removed, though everything else of ours stayed', async () => {
+    await db.exec('CREATE TABLE t (id INTEGER PRIMARY KEY)');
+    const store = await captured('t');
+    await db.exec('INSERT INTO t VALUES (1), (2), (3)');
+    await store.capture.acknowledge(await store.capture.pending(10));
+    await store.capture.remove();
+    await store.capture.install(['t']);
+    await db.exec('INSERT INTO t VALUES (4)');
+    expect(await pending(store)).toEqual([['t', 4]]);
+  });
+
   it('prunes what was applied long ago', async () => {
     await db.exec('CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)');
     const store = await captured('t');
@@ -261,6 +272,33 @@ describe('check on SQLite', () => {
   it('does not make a file that is not there', async () => {
     const store = sqlite('nowhere.db').open(testContext(temp.path), 'legacy');
     await expect(store).rejects.toMatchObject({ code: 'CHG_DATA_STORE_MISSING' });
+  });
+});
+
+describe('a write of ours on SQLite', () => {
+  it('passes the fence, and is not captured as a change of its own', async () => {
+    await db.exec('CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const store = await captured('t');
+    await store.fence(['t']);
+    await write(store, 't', { id: 1, v: 'applied' });
+    await write(store, 't', { id: 1, v: 'applied again' });
+    expect(await db.all('SELECT * FROM t')).toEqual([{ id: 1, v: 'applied again' }]);
+    expect(await pending(store)).toEqual([]);
+  });
+
+  it('of a chunk that is in the ledger changes nothing', async () => {
+    await db.exec('CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const store = await captured('t');
+    const ledger = { run: 'r', sync: 's', table: 't', seq: 0, lastKey: '[1]', rows: 1, hash: 'h', complete: false };
+    const chunk = (v: string) => ({
+      epoch: 1,
+      changes: [{ table: 't', deletes: [], upserts: [{ id: 1, v }] }],
+      ledger,
+    });
+    await store.write(chunk('first'));
+    await store.write(chunk('by a second runner, late'));
+    expect(await db.all('SELECT v FROM t')).toEqual([{ v: 'first' }]);
+    expect(await store.ledger('r', 's')).toEqual([ledger]);
   });
 });
 
