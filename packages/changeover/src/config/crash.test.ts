@@ -1,10 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { NO_FAULTS } from '../plan/context.ts';
 import type { Context } from '../plan/context.ts';
+import { testContext } from '../testing/context.ts';
 import { tempFolder } from '../testing/temp.ts';
 import type { TempFolder } from '../testing/temp.ts';
 import * as config from './index.ts';
@@ -14,16 +13,7 @@ let ctx: Context;
 
 beforeEach(async () => {
   temp = await tempFolder();
-  ctx = {
-    root: join(temp.path, 'plan'),
-    stateDir: join(temp.path, 'state'),
-    runId: 'run',
-    epoch: 1,
-    signal: new AbortController().signal,
-    faults: NO_FAULTS,
-    clock: { wallMs: Date.now, monotonicMs: () => performance.now(), bootId: () => 'boot', sleep: (ms) => delay(ms) },
-    report: { progress: () => undefined, warn: () => undefined, log: () => undefined },
-  };
+  ctx = testContext(temp.path);
   await mkdir(ctx.root);
   await writeFile(join(ctx.root, '.env'), 'PORT=81\nAPI_TOKEN=s3cret-token\n');
   await writeFile(join(ctx.root, 'app.yaml'), '# mine\nport: 80\n', { mode: 0o640 });
@@ -43,10 +33,8 @@ const define = ({ dotenv, settings, yamlFile }: typeof config): config.Settings 
 function killed(call: string, point: string, nth = 1): boolean {
   const script = `
     import * as config from ${JSON.stringify(new URL('./index.ts', import.meta.url).href)};
-    let left = ${nth};
-    const at = (point) => { if (point === ${JSON.stringify(point)} && --left === 0) process.kill(process.pid, 'SIGKILL'); };
-    const ctx = { ...${JSON.stringify({ root: ctx.root, stateDir: ctx.stateDir, runId: 'run', epoch: 1 })}, faults: { at },
-      signal: new AbortController().signal, report: { progress() {}, warn() {}, log() {} } };
+    import { killAt, testContext } from ${JSON.stringify(new URL('../testing/context.ts', import.meta.url).href)};
+    const ctx = testContext(${JSON.stringify(temp.path)}, { faults: killAt(${JSON.stringify(point)}, ${nth}) });
     const port = (${define.toString()})(config);
     await port.${call};`;
   const { signal, status, stderr } = spawnSync(

@@ -1,26 +1,13 @@
-import {
-  chmod,
-  lstat,
-  mkdir,
-  readdir,
-  readFile,
-  rm,
-  stat,
-  symlink,
-  truncate,
-  utimes,
-  writeFile,
-} from 'node:fs/promises';
+import { chmod, lstat, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
-import { NO_FAULTS } from '../plan/context.ts';
 import type { Context } from '../plan/context.ts';
 import type { Finding, Json } from '../plan/words.ts';
+import { testContext } from '../testing/context.ts';
 import { tempFolder } from '../testing/temp.ts';
 import type { TempFolder } from '../testing/temp.ts';
-import { dotenv, environment, iniFile, jsonFile, pythonModule, settings, tomlFile, yamlFile } from './index.ts';
+import { dotenv, jsonFile, pythonModule, settings, tomlFile, yamlFile } from './index.ts';
 import type { Settings } from './index.ts';
 
 let temp: TempFolder;
@@ -31,16 +18,7 @@ beforeEach(async () => {
   temp = await tempFolder();
   logged = [];
   const log = (message: string): void => void logged.push(message);
-  ctx = {
-    root: join(temp.path, 'plan'),
-    stateDir: join(temp.path, 'state'),
-    runId: 'run',
-    epoch: 1,
-    signal: new AbortController().signal,
-    faults: NO_FAULTS,
-    clock: { wallMs: Date.now, monotonicMs: () => performance.now(), bootId: () => 'boot', sleep: (ms) => delay(ms) },
-    report: { progress: () => undefined, warn: log, log },
-  };
+  ctx = testContext(temp.path, { report: { progress: () => undefined, warn: log, log } });
   await mkdir(ctx.root);
 });
 afterEach(() => {
@@ -260,49 +238,6 @@ test('everything that is wrong with sources, rules and the new tree comes in one
   }
 });
 
-test('later sources override earlier ones, and every overridden value is in the report', async () => {
-  await put('base.yaml', 'server: { port: 80, host: a }\n');
-  await put('over.toml', '[server]\nport = 81\n');
-  await put('more.ini', '[server]\nport = 82\n');
-  await put('last.json', '{ "server": { "port": 83 } }');
-  vi.stubEnv('server.port', '84');
-  const from = [
-    yamlFile('base.yaml'),
-    tomlFile('over.toml'),
-    iniFile('more.ini'),
-    jsonFile('last.json'),
-    environment(['server.port', 'UNSET']),
-  ];
-  const port = settings({
-    from,
-    to: jsonFile('n.json'),
-    schema: z.object({ net: z.object({ port: z.number(), host: z.string() }) }),
-    map: { server: 'net' },
-  });
-  expect(said(await port.check(ctx))).toEqual([]);
-  const exact = settings({
-    from,
-    to: jsonFile('n.json'),
-    schema: z.object({ net: z.object({ port: z.number(), host: z.string() }) }),
-    map: { server: 'net', 'server.port': 'net.port' },
-  });
-  expect(said(await exact.check(ctx))).toEqual([]);
-  const { legacy } = await exact.report(ctx);
-  expect(
-    legacy
-      .filter(({ key }) => key === 'server.port')
-      .map(({ source, fate, detail, shown }) => `${source} ${fate} ${detail} ${shown}`),
-  ).toEqual([
-    'base.yaml:1 dropped overridden by environment 80',
-    'over.toml:2 dropped overridden by environment 81',
-    'more.ini:2 dropped overridden by environment "82"',
-    'last.json:1 dropped overridden by environment 83',
-    'environment moved net.port "84"',
-  ]);
-  await exact.apply(ctx);
-  expect(JSON.parse(await at('n.json'))).toEqual({ net: { port: 84, host: 'a' } });
-});
-
 test('an absent key becomes what the legacy does without it, not the new default', async () => {
   await put('.env', '');
   const schema = z.object({
@@ -409,220 +344,4 @@ test('settings are told back where rules can be run backwards', async () => {
     { key: 'DATA_DIR', reason: 'the new system has its own folder' },
     { key: 'TELEGRAM_BOT_TOKEN', reason: 'the new settings have no telegram.botToken' },
   ]);
-});
-
-test('the source hash sees every byte of every source, absence, and the environment', async () => {
-  await put('.env', 'A=1\n');
-  vi.stubEnv('CHG_TEST_B', '1');
-  const port = settings({
-    from: [dotenv('.env'), dotenv('.env.more', { optional: true }), environment(['CHG_TEST_B'])],
-    to: jsonFile('n.json'),
-    map: { A: 'a', CHG_TEST_B: 'b' },
-  });
-  const hashes = [await port.sourceHash(ctx)];
-  expect(await port.sourceHash(ctx)).toBe(hashes[0]);
-  await put('.env', 'A=1 \n');
-  hashes.push(await port.sourceHash(ctx));
-  await put('.env.more', '');
-  hashes.push(await port.sourceHash(ctx));
-  vi.stubEnv('CHG_TEST_B', '2');
-  hashes.push(await port.sourceHash(ctx));
-  await rm(join(ctx.root, '.env'));
-  hashes.push(await port.sourceHash(ctx));
-  expect(new Set(hashes).size).toBe(5);
-});
-
-test('a planted secret is in no report, finding, error, spec, undo record or log', async () => {
-  const secret = 'pl4nted\\"s3cret';
-  const multi = 'pl4nted-second\nline';
-  await put(
-    '.env',
-    `API_TOKEN='${secret}'\nDB_URL=postgres://app:pl4nted-pass@db/x\nMULTI="${multi}"\nPASSWORD=pl4nted-unmapped\nTOKEN_OPEN="pl4nted-open\n`,
-  );
-  await put('settings.py', "SECRET_KEY = 'pl4nted-python' + f()\nAUTH = 'pl4nted-auth\n");
-  await put('broken.json', '{"token": "pl4nted-json" "x"}');
-  await put('broken.yaml', 'token: "pl4nted-yaml\nother: [pl4nted-yaml\n');
-  await put('broken.toml', 'token = "pl4nted-toml\n');
-  await put('broken.ini', 'pl4nted-ini\n');
-  await put('.env.secret', 'OLD=pl4nted-existing\n', 0o644);
-  const schema: z.ZodType = z.object({
-    url: z.string().refine(() => false, { error: (issue) => `bad: ${String(issue.input)}` }),
-    shown: z
-      .string()
-      .refine(() => false, { error: (issue) => `bad: ${String(issue.input)}` })
-      .optional(),
-    token: z.string().refine(() => false, { error: (issue) => `bad: ${String(issue.input)}` }),
-  });
-  const port = settings({
-    from: [
-      dotenv('.env'),
-      pythonModule('settings.py'),
-      jsonFile('broken.json'),
-      yamlFile('broken.yaml'),
-      tomlFile('broken.toml'),
-      iniFile('broken.ini'),
-    ],
-    to: jsonFile('n.json'),
-    secrets: dotenv('.env.secret'),
-    schema: schema,
-    map: {
-      API_TOKEN: { to: 'token', env: 'API_TOKEN', secret: true },
-      DB_URL: 'url',
-      MULTI: {
-        env: 'MULTI',
-        secret: true,
-        convert: (value) => {
-          throw new Error(`cannot: ${JSON.stringify(value)}`);
-        },
-      },
-      OTHER: { env: 'OTHER', secret: true, default: 'pl4nted-default' },
-    },
-    set: { fixed: { value: 'pl4nted-constant', reason: 'r', secret: true } },
-    legacyDefaults: { MULTI: 'pl4nted-legacy' },
-  });
-  const seen: unknown[] = [port.spec, await port.check(ctx), await port.report(ctx), await port.before(ctx)];
-  await port.apply(ctx).catch((error: unknown) => seen.push(inspect(error)));
-  seen.push(await port.isApplied(ctx), logged);
-  const text = JSON.stringify(seen, null, 1);
-  expect(text).not.toMatch(/pl4nted/);
-  expect(text).toContain('••••');
-  expect(text.length).toBeGreaterThan(3000);
-});
-
-function inspect(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
-  return { fields: Object.entries(error), message: error.message, stack: error.stack, cause: inspect(error.cause) };
-}
-
-test('secrets are never written into the main file, and their file is closed to others', async () => {
-  await put('.env', 'API_TOKEN=abcdef\nPORT=1\n');
-  await put('.env.secret', 'API_TOKEN=abcdef\n', 0o644);
-  const map = { API_TOKEN: { to: 'token', secret: true }, PORT: 'port' } as const;
-  const port = settings({
-    from: [dotenv('.env')],
-    to: yamlFile('n.yaml'),
-    secrets: dotenv('.env.secret'),
-    map: { ...map, API_TOKEN: { ...map.API_TOKEN, env: 'API_TOKEN' } },
-  });
-  expect(said(await port.check(ctx), 'info')).toEqual([
-    '.env.secret: others may read it (mode 644); it will have mode 600',
-  ]);
-  expect(await port.isApplied(ctx)).toBe(false);
-  await port.apply(ctx);
-  expect(await at('n.yaml')).toBe('port: "1"\n');
-  expect((await stat(join(ctx.root, '.env.secret'))).mode & 0o777).toBe(0o600);
-  const nested = settings({
-    from: [dotenv('.env')],
-    to: jsonFile('n.json'),
-    secrets: yamlFile('secrets.yaml'),
-    map: { API_TOKEN: { to: 'a.token', secret: true }, PORT: 'port' },
-  });
-  await nested.apply(ctx);
-  expect(await at('secrets.yaml')).toBe('a:\n  token: abcdef\n');
-  const loose = settings({ from: [dotenv('.env')], to: jsonFile('n.json'), map: { API_TOKEN: 'token', PORT: 'port' } });
-  expect(said(await loose.check(ctx), 'warning')[0]).toMatch(/API_TOKEN is named like a secret/);
-});
-
-test('files that are too large, of another encoding or not readable as settings are refused and never overwritten', async () => {
-  await put('big.env', '');
-  await truncate(join(ctx.root, 'big.env'), 10 * 2 ** 20);
-  await put('utf16.env', Buffer.from('\ufeffA=1\n', 'utf16le'));
-  await put('bom.env', '\ufeffA=1\r\nB=2\r\n');
-  await put('n.json', '{ not json');
-  await mkdir(join(ctx.root, 'folder.env'));
-  const port = settings({
-    from: ['big.env', 'utf16.env', 'bom.env', 'folder.env'].map((file) => dotenv(file)),
-    to: jsonFile('n.json'),
-    map: { A: 'a', B: 'b' },
-  });
-  const findings = await port.check(ctx);
-  const errors = said(findings).join('\n');
-  expect(errors).toMatch(/big.env: it has 10485760 bytes; a settings file has at most 1048576/);
-  expect(errors).toMatch(/utf16.env:1: it is UTF-16/);
-  expect(errors).toMatch(/folder.env: it cannot be read \(EISDIR\)/);
-  expect(errors).toMatch(/n.json:1: a name in double quotes is expected/);
-  expect(said(findings, 'info').join()).toMatch(/bom.env:1: it begins with a byte order mark/);
-  expect((await port.report(ctx)).legacy.map(({ key, source }) => `${source} ${key}`)).toEqual([
-    'bom.env:1 A',
-    'bom.env:2 B',
-  ]);
-  await expect(port.apply(ctx)).rejects.toMatchObject({ code: 'CHG_CONFIG_INVALID' });
-  expect(await at('n.json')).toBe('{ not json');
-});
-
-test('a new file that is a symlink stays one, and keeps its byte order mark', async () => {
-  await put('.env', 'A=2\n');
-  await put('real/app.ini', '\ufeff[s]\nA = 1\n');
-  await symlink('real/app.ini', join(ctx.root, 'app.ini'));
-  const port = settings({ from: [dotenv('.env')], to: iniFile('app.ini'), map: { A: 's.A' } });
-  await port.apply(ctx);
-  expect((await lstat(join(ctx.root, 'app.ini'))).isSymbolicLink()).toBe(true);
-  expect(await at('real/app.ini')).toBe('\ufeff[s]\nA = 2\n');
-});
-
-test('a definition that contradicts itself is refused with everything that is wrong', () => {
-  const define = (): Settings =>
-    settings({
-      from: [dotenv('.env'), jsonFile('n.json')],
-      to: jsonFile('n.json'),
-      map: {
-        A: { to: 'a', secret: true },
-        B: { drop: ' ' },
-        C: 'a..b',
-        D: { to: 'd', unit: { from: 's', to: 'MB' } },
-        E: { to: 'e', spread: true },
-        F: {},
-        G: 'x.__proto__.y',
-      },
-      legacyDefaults: { NOT_MAPPED: 1 },
-    });
-  expect(define).toThrow(expect.objectContaining({ code: 'CHG_CONFIG_DEFINITION' }));
-  let message = '';
-  try {
-    define();
-  } catch (error) {
-    message = String(error);
-  }
-  for (const part of [
-    'map.A: it is secret; add secrets',
-    'map.B: drop needs a reason',
-    'map.C: "a..b" is no path',
-    'map.D: s does not convert to MB',
-    'map.E: spread needs several',
-    'map.F: it goes nowhere',
-    'map.G:',
-    'legacyDefaults.NOT_MAPPED: map has no rule',
-    'from: n.json is also written',
-  ]) {
-    expect(message).toContain(part);
-  }
-});
-
-test('places that the schema does not have do not compile', () => {
-  const from = [dotenv('.env')];
-  const to = jsonFile('n.json');
-  settings({
-    from,
-    to,
-    schema: Pipeline,
-    map: { A: 'frameCapture.fps', B: { to: ['notifications.known', 'telegram.botToken'] } },
-  });
-  // @ts-expect-error the schema has no such place
-  settings({ from, to, schema: Pipeline, map: { A: 'frameCapture.fpz' } });
-  // @ts-expect-error the schema has no such place
-  settings({ from, to, schema: Pipeline, map: { A: { to: 'frameCapture.fpz' } } });
-  // @ts-expect-error a rule cannot move and drop
-  settings({ from, to, schema: Pipeline, map: { A: { to: 'frameCapture.fps', drop: 'x' } } });
-  settings({ from, to, map: { A: 'any.path.at.all' } });
-});
-
-test('the plan sees changed rules, functions and schemas in the spec', () => {
-  const make = (convert: (value: never) => number, schema: z.ZodType): string =>
-    JSON.stringify(
-      settings({ from: [dotenv('.env')], to: jsonFile('n.json'), schema, map: { A: { to: 'a', convert } } }).spec,
-    );
-  const base = make(() => 1, z.object({ a: z.number() }));
-  expect(make(() => 1, z.object({ a: z.number() }))).toBe(base);
-  expect(make(() => 2, z.object({ a: z.number() }))).not.toBe(base);
-  expect(make(() => 1, z.object({ a: z.number().max(3) }))).not.toBe(base);
 });

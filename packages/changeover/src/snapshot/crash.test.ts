@@ -2,11 +2,10 @@ import { spawnSync } from 'node:child_process';
 import { lstat, mkdir, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { NO_FAULTS } from '../plan/context.ts';
 import type { Context } from '../plan/context.ts';
 import { CRASH_POINTS } from '../plan/crash-points.ts';
+import { testContext } from '../testing/context.ts';
 import { tempFolder } from '../testing/temp.ts';
 import type { TempFolder } from '../testing/temp.ts';
 import { createSnapshot } from './index.ts';
@@ -18,16 +17,7 @@ let ctx: Context;
 
 beforeEach(async () => {
   temp = await tempFolder();
-  ctx = {
-    root: join(temp.path, 'plan'),
-    stateDir: join(temp.path, 'state'),
-    runId: 'run',
-    epoch: 1,
-    signal: new AbortController().signal,
-    faults: NO_FAULTS,
-    clock: { wallMs: Date.now, monotonicMs: () => performance.now(), bootId: () => 'boot', sleep: (ms) => delay(ms) },
-    report: { progress: () => undefined, warn: () => undefined, log: () => undefined },
-  };
+  ctx = testContext(temp.path);
   await mkdir(join(ctx.root, 'data', 'sub'), { recursive: true });
   for (const name of ['a', 'b', 'sub/c']) await writeFile(join(ctx.root, 'data', name), name.repeat(1000));
   await symlink('a', join(ctx.root, 'data', 'link'));
@@ -42,12 +32,8 @@ afterEach(() => temp.remove());
 function killedAt(point: string, nth: number, call: string): boolean {
   const script = `
     import { createSnapshot } from ${JSON.stringify(new URL('./index.ts', import.meta.url).href)};
-    let left = ${nth};
-    const at = (point) => { if (point === ${JSON.stringify(point)} && --left === 0) process.kill(process.pid, 'SIGKILL'); };
-    const report = { progress() {}, warn() {}, log() {} };
-    const clock = { wallMs: Date.now, monotonicMs: () => 0, bootId: () => '', sleep: async () => {} };
-    const ctx = { ...${JSON.stringify({ root: ctx.root, stateDir: ctx.stateDir, runId: 'run', epoch: 1 })},
-      signal: new AbortController().signal, faults: { at }, report, clock };
+    import { killAt, testContext } from ${JSON.stringify(new URL('../testing/context.ts', import.meta.url).href)};
+    const ctx = testContext(${JSON.stringify(temp.path)}, { faults: killAt(${JSON.stringify(point)}, ${nth}) });
     const snapshot = createSnapshot(${JSON.stringify(DEFINITION)});
     await snapshot.${call};`;
   const { signal, status, stderr } = spawnSync(

@@ -74,7 +74,7 @@ describe.each(FORMATS.map((format) => [format.kind, format] as const))('%s', (_,
     ]) {
       const startedMs = performance.now();
       format.parse(fill(piece).slice(0, format.kind === 'yaml' ? 20_000 : MAX_SETTINGS_FILE_BYTES));
-      expect(performance.now() - startedMs).toBeLessThan(5000);
+      expect(performance.now() - startedMs).toBeLessThan(10_000);
     }
   });
 
@@ -194,7 +194,9 @@ test('an INI file: sections, both signs, continued lines, duplicates, doubtful c
   expect(edited.endsWith('\n\n[new]\nk = 1\n')).toBe(true);
 });
 
-test("an INI file for Python's configparser is read by it", () => {
+const hasPython = (module: string): boolean => spawnSync('python3', ['-c', `import ${module}`]).status === 0;
+
+test.skipIf(!hasPython('configparser'))("an INI file for Python's configparser is read by it (needs python3)", () => {
   const format = iniFormat({ quotes: 'keep' });
   const { text } = format.edit('', [
     { path: ['s', 'a'], value: '"quoted" # no comment' },
@@ -322,7 +324,7 @@ test('YAML: comments stay, duplicates and other readings are told, and bombs are
   expect(JSON.stringify(secret)).not.toContain('s3cret');
 });
 
-test('PyYAML reads what is written, as it was meant', () => {
+test.skipIf(!hasPython('yaml'))('PyYAML reads what is written, as it was meant (needs python3 with PyYAML)', () => {
   const values = [
     'yes',
     'on',
@@ -342,7 +344,6 @@ test('PyYAML reads what is written, as it was meant', () => {
     'NO',
   ];
   const script = 'import yaml,json,sys;print(json.dumps(yaml.safe_load(sys.stdin.read())))';
-  if (spawnSync('python3', ['-c', 'import yaml']).status !== 0) return;
   const { text } = yamlFormat().edit(
     '',
     values.map((value, index) => ({ path: [`k${index}`], value })),

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { readPython } from './module.ts';
@@ -188,7 +188,9 @@ test('broken and hostile modules are told and never hang', () => {
   );
 });
 
-test('CPython says the same about its own literals', () => {
+const hasPython = spawnSync('python3', ['--version']).status === 0;
+
+test.skipIf(!hasPython)('CPython says the same about its own literals (needs python3)', () => {
   const text = fc.string({ unit: 'binary', maxLength: 12 }).map((value) => value.toWellFormed());
   const leaf = fc.oneof(
     text,
@@ -202,7 +204,7 @@ test('CPython says the same about its own literals', () => {
     fc.array(leaf, { maxLength: 4 }),
     fc.array(fc.array(leaf, { maxLength: 3 }), { maxLength: 3 }),
   );
-  const samples = fc.sample(value, { numRuns: 300, seed: 7 });
+  const samples = fc.sample(value, { numRuns: 120, seed: 7 });
   const script = `
 import json, sys
 for v in json.load(sys.stdin):
