@@ -5,7 +5,7 @@ import { exactInteger } from './values.ts';
 type Comparison = 'integer' | 'real' | 'boolean' | 'text' | 'exact';
 
 /** By the type's name as the store declares it: SQLite's, Postgres's, and `any` of stores without types. */
-export function comparisonOf(type: string): Comparison {
+function comparisonOf(type: string): Comparison {
   const name = type.toLowerCase();
   if (/^(tiny|small|medium|big)?int(eger)?\d?\b|serial|^int[248]$/.test(name)) return 'integer';
   if (/^(real|double|float)/.test(name)) return 'real';

@@ -105,10 +105,13 @@ class DataMove implements DataPort {
   /** The legacy's capture comes first: a row that the copy reads later is then either read as it is or captured when it changes. */
   async prepare(ctx: Context): Promise<void> {
     this.#built.clear();
+    const hasBegun = await this.#hasBegun(ctx);
     for (const used of this.#stores.of(ctx, 'legacy')) {
       const store = await this.#stores.open(ctx, used);
       await store.prepare();
-      await this.#capture(ctx, used, store);
+      // Before anything was copied nothing can have been missed.
+      if (hasBegun) await this.#capture(ctx, used, store);
+      else await store.capture.install(used.tables);
     }
     for (const used of this.#stores.of(ctx, 'next')) {
       const store = await this.#stores.open(ctx, used);
@@ -244,6 +247,14 @@ class DataMove implements DataPort {
       built.catch(() => this.#built.delete(direction));
     }
     return built;
+  }
+
+  async #hasBegun(ctx: Context): Promise<boolean> {
+    for (const used of this.#stores.of(ctx, 'next')) {
+      const store = await this.#stores.openIfPresent(ctx, used);
+      if (store !== null && (await this.#hasLedger(ctx, used, store))) return true;
+    }
+    return false;
   }
 
   async #hasLedger(ctx: Context, used: UsedStore, store: OpenStore): Promise<boolean> {

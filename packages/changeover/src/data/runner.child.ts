@@ -1,5 +1,5 @@
 /**
- * A runner that tests kill: `node runner.child.ts <folder> <legacy> <next> <forward|reverse> <epoch> <crash point or -> [stop]`. It does what the engine
+ * A runner that tests kill: `node runner.child.ts <folder> <legacy> <next> <forward|reverse|uninstall> <epoch> <crash point or -> [stop]`. It does what the engine
  * does: takes the stores over, goes back to where the decision was not made, and then goes through to the other side.
  */
 import { existsSync, writeFileSync } from 'node:fs';
@@ -21,7 +21,8 @@ const decided = path.join(folder, `decided-${way}`);
 const [from, to] = way === 'forward' ? (['legacy', 'next'] as const) : (['next', 'legacy'] as const);
 
 await data.installEpoch(ctx);
-if (!existsSync(decided)) {
+if (direction === 'uninstall') await data.uninstall(ctx, { emptyTarget: true });
+else if (!existsSync(decided)) {
   await data.unfence(ctx, from);
   if (way === 'forward') {
     await data.prepare(ctx);
@@ -38,6 +39,6 @@ if (!existsSync(decided)) {
   await locked.fence();
   writeFileSync(decided, '');
 }
-await data.unfence(ctx, to);
+if (direction !== 'uninstall') await data.unfence(ctx, to);
 await data.close();
 console.log('done');

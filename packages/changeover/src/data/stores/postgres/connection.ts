@@ -6,7 +6,7 @@ import { quoted } from './text.ts';
 const INSUFFICIENT_PRIVILEGE = '42501';
 const UNDEFINED_TABLE = '42P01';
 /** Time for DDL to find a moment without long writers. */
-export const DDL_TIMEOUT_MS = 30_000;
+const DDL_TIMEOUT_MS = 30_000;
 const EPOCH_TIMEOUT_MS = 10_000;
 export const ROW_LOCK_TIMEOUT_MS = 5_000;
 

@@ -4,7 +4,7 @@ import { columnOf } from './shape.ts';
 import { literal, quoted } from './text.ts';
 
 /** What a refused writer reads, with SQLSTATE 25006: the same as in a read-only transaction. */
-export const REFUSAL = 'changeover: this side does not accept writes now';
+const REFUSAL = 'changeover: this side does not accept writes now';
 
 export const CAPTURE_TRIGGER = 'changeover_capture';
 export const TRUNCATE_TRIGGER = 'changeover_truncate';

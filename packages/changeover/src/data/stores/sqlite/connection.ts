@@ -221,7 +221,7 @@ export class SqliteConnection {
   }
 }
 
-export function isBusy(error: unknown): boolean {
+function isBusy(error: unknown): boolean {
   return (sqliteCode(error) & 0xff) === SQLITE_BUSY;
 }
 

@@ -1,1 +1,1 @@
-export { sqlite, type SqliteOptions } from './sqlite.ts';
+export { sqlite } from './sqlite.ts';

@@ -5,7 +5,7 @@ import { literal, quoted } from './text.ts';
 const FOREIGN_WRITE = '(SELECT bypass FROM changeover_gate) = 0';
 
 /** What a refused writer reads. */
-export const REFUSAL = 'changeover: this side does not accept writes now';
+const REFUSAL = 'changeover: this side does not accept writes now';
 
 export interface Trigger {
   readonly name: string;
@@ -53,7 +53,7 @@ export function fenceTriggers(table: string): Trigger[] {
 }
 
 /** Columns of the change table that hold a key of this width. */
-export function keySlots(shape: { readonly key: readonly string[] }): string {
+function keySlots(shape: { readonly key: readonly string[] }): string {
   return shape.key.map((_, index) => `k${index}`).join(', ');
 }
 
