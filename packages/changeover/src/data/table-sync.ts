@@ -206,7 +206,9 @@ export class TableSync {
       if (now !== undefined) result.push({ ...row, ...now });
       else if (stays.has(id) || !(await this.#mapper.isOurs(ctx, map, row))) result.push(row);
     }
-    const rows = [...result, ...made.values()];
+    // A new row says nothing about the columns that do not move; the old ones keep theirs.
+    const blank = Object.fromEntries(map.target.columns.map(({ name }) => [name, null]));
+    const rows = [...result, ...Array.from(made.values(), (row) => ({ ...blank, ...row }))];
     return { rows: [...(this.target.arrange?.(map.target.name, rows) ?? rows)], fates };
   }
 
