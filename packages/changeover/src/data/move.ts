@@ -69,7 +69,7 @@ class DataMove implements DataPort {
     for (const used of this.#allStores(ctx)) {
       const store = await this.#stores.openIfPresent(ctx, used);
       // Both sides are sources: the legacy before the cutover, the new side after it.
-      if (store !== null) footprint.push(...(await store.footprint(used.tables, 'source')));
+      if (store !== null) footprint.push(...(await store.footprint(await existing(store, used.tables), 'source')));
     }
     for (const files of this.#files) footprint.push(...(await files.footprint(ctx)));
     return footprint;
@@ -362,4 +362,18 @@ class DataMove implements DataPort {
 
 function stateFolder(ctx: Context): string {
   return path.join(ctx.stateDir, 'data');
+}
+
+/** A new side whose tables are still to be made has nothing in them to touch. */
+async function existing(store: OpenStore, tables: readonly string[]): Promise<string[]> {
+  const found: string[] = [];
+  for (const table of tables) {
+    try {
+      await store.shape(table);
+      found.push(table);
+    } catch (error) {
+      if (!(error instanceof ChangeoverError && error.code === 'CHG_DATA_TABLE_MISSING')) throw error;
+    }
+  }
+  return found;
 }
