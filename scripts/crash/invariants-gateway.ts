@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expectThat, stateOf, type Bench, type WorkerCounts } from './invariants-bench.ts';
+import { expectThat, monotonicMs, stateOf, type Bench, type WorkerCounts } from './invariants-bench.ts';
 import type { InvariantCase } from './invariants.ts';
 
 /** Requests that wait in the kernel for a worker. */
@@ -16,8 +16,9 @@ const isBalanced = ({ ledger }: WorkerCounts) =>
 
 /** Sum of what all incarnations accepted, once each of them is idle and adds up. */
 export async function acceptedWhenIdle(bench: Bench): Promise<number> {
+  const sinceMs = monotonicMs();
   await bench.until(
-    () => bench.liveWorkers().every((worker) => isIdle(worker) && isBalanced(worker)),
+    () => bench.liveWorkers().every((worker) => worker.atMs > sinceMs && isIdle(worker) && isBalanced(worker)),
     'every worker is idle and accepted = completed + aborted + refused + failed',
     WORKER_REPORTS_MS,
   );

@@ -31,6 +31,7 @@ const CASES: readonly InvariantCase[] = [
   ...WHOLE_CASES,
 ];
 const WATCHED = 'all the time: epochs never fall, never both stores open, nothing of the new side before OPEN';
+const UNHARMED = 'all the time: a legacy that never waits for a lock suffers no error because of us';
 
 export interface Checked {
   readonly name: string;
@@ -48,7 +49,7 @@ export async function playInvariants(store: Store, wanted: (name: string) => boo
   );
   if (cases.length === 0) return [];
   const checked: Checked[] = [];
-  const watched = { problems: [] as string[], readings: 0 };
+  const watched = { problems: [] as string[], readings: 0, requests: 0, refusedByLock: 0 };
   let bench: Bench | null = null;
   const tell = (name: string, problem: string | null, note: string, ms: number) => {
     checked.push({ name, store, problem });
@@ -60,6 +61,8 @@ export async function playInvariants(store: Store, wanted: (name: string) => boo
     if (bench === null) return;
     watched.problems.push(...bench.watch.problems);
     watched.readings += bench.watch.readings;
+    watched.requests += bench.clients.requests;
+    watched.refusedByLock += bench.clients.refusedByLock;
     const ending = bench;
     bench = null;
     await ending.end();
@@ -79,8 +82,10 @@ export async function playInvariants(store: Store, wanted: (name: string) => boo
     }
   }
   await finish();
-  const problem = watched.problems.length === 0 ? null : watched.problems.join('\n');
-  tell(WATCHED, problem, `${watched.readings} readings`, 0);
+  const { problems, readings, requests, refusedByLock } = watched;
+  tell(WATCHED, problems.length === 0 ? null : problems.join('\n'), `${readings} readings`, 0);
+  const harm = refusedByLock === 0 ? null : `${refusedByLock} writes met a lock of ours ("database is locked")`;
+  tell(UNHARMED, harm, `${requests} requests`, 0);
   return checked;
 }
 
