@@ -15,7 +15,7 @@ const isBalanced = ({ ledger }: WorkerCounts) =>
   ledger.accepted === ledger.completed + ledger.clientAborted + ledger.refused + ledger.failed;
 
 /** Sum of what all incarnations accepted, once each of them is idle and adds up. */
-export async function acceptedWhenIdle(bench: Bench): Promise<number> {
+async function acceptedWhenIdle(bench: Bench): Promise<number> {
   const sinceMs = monotonicMs();
   await bench.until(
     () => bench.liveWorkers().every((worker) => worker.atMs > sinceMs && isIdle(worker) && isBalanced(worker)),

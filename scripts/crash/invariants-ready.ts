@@ -11,7 +11,7 @@ const RECOVERY_SLACK_MS = 8_000;
 const VERB_BEGINS_MS = 30_000;
 
 /** A verb whose process stops itself (SIGSTOP) at `point`. Resolves when it has, with what becomes of the verb later. */
-export async function stoppedAt(
+async function stoppedAt(
   bench: Bench,
   verb: 'cutover' | 'rollback',
   point: string,
@@ -31,7 +31,7 @@ export async function stoppedAt(
 }
 
 /** How long the lease runs on from now, in the clock that it is written in. */
-export function leaseLeftMs(bench: Bench): number {
+function leaseLeftMs(bench: Bench): number {
   const { leaseUntilMs } = bench.watch.row();
   expectThat(leaseUntilMs !== null, 'something is held without a lease');
   return Math.max(0, leaseUntilMs - monotonicMs());

@@ -9,10 +9,12 @@
  *   npm run test:crash -- --case keeper         only invariants and guards whose name contains it; may be repeated
  *   npm run test:crash -- --store files         only one kind of legacy
  */
+import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { CRASH_POINTS } from '../../packages/changeover/src/plan/crash-points.ts';
 import { play, survey, VERBS, type Case, type CaseResult, type Verb } from './cases.ts';
 import { playGuards } from './guards-play.ts';
+import { pythonProblem } from './invariants-bench.ts';
 import { playInvariants } from './invariants.ts';
 import { NotesSystem } from './system.ts';
 
@@ -64,6 +66,12 @@ function casesOf(
   );
 }
 
+/** What a kill left in the legacy's log must be readable by the interpreter that the legacy was written in. */
+function withPython(system: NotesSystem, result: CaseResult): CaseResult {
+  const problem = system.store === 'files' ? pythonProblem(path.join(system.folder, 'legacy/data/notes.log')) : null;
+  return problem === null ? result : { ...result, problems: [...result.problems, problem] };
+}
+
 async function playAll(store: Store, taken: Set<string>): Promise<{ played: Played[]; reached: Set<string> }> {
   const system = await NotesSystem.start(store);
   const played: Played[] = [];
@@ -79,7 +87,7 @@ async function playAll(store: Store, taken: Set<string>): Promise<{ played: Play
     });
     for (const each of cases) {
       const startedAt = performance.now();
-      const result = await play(system, each);
+      const result = withPython(system, await play(system, each));
       played.push({ store, case: each, result });
       const { point, verb, afterwards, pass } = each;
       const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
