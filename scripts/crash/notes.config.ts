@@ -23,7 +23,13 @@ import {
 import { parsePythonLiteral, formatPythonLiteral, float, plain } from 'changeover/python';
 import { NOTES_PROGRAMS } from 'changeover/testing';
 
-const { NOTES_FOLDER = '', NOTES_STORE = 'sqlite', NOTES_PORTS = '0,0,0', NOTES_DATABASE_URL, NOTES_PICTURES } = process.env;
+const {
+  NOTES_FOLDER = '',
+  NOTES_STORE = 'sqlite',
+  NOTES_PORTS = '0,0,0',
+  NOTES_DATABASE_URL,
+  NOTES_PICTURES,
+} = process.env;
 const [gatewayPort, legacyPort, nextPort] = NOTES_PORTS.split(',').map(Number);
 const legacyRoot = path.join(NOTES_FOLDER, 'legacy');
 const nextRoot = path.join(NOTES_FOLDER, 'next');

@@ -430,7 +430,8 @@ export const CATALOGUE = {
     hint: 'Run the same command again: the log is compared whole.',
   },
   CHG_DATA_LOG_TAIL: {
-    message: '{store}: {bytes} bytes after offset {offset} are neither lines of ours nor a part of them; an append was interrupted and somebody wrote after it',
+    message:
+      '{store}: {bytes} bytes after offset {offset} are neither lines of ours nor a part of them; an append was interrupted and somebody wrote after it',
     exit: 3,
     hint: 'Stop whatever writes to {store}, look at the lines from that offset, and remove the half line by hand; then run the same command again.',
   },
@@ -450,7 +451,8 @@ export const CATALOGUE = {
     hint: 'Correct `rows` of {table} in the plan; each row needs its own key.',
   },
   CHG_DATA_DOCUMENT_LOSSY: {
-    message: '{store}: `render` and `rows` do not fit together: the rows of {table} would not be the same again; nothing was changed',
+    message:
+      '{store}: `render` and `rows` do not fit together: the rows of {table} would not be the same again; nothing was changed',
     exit: 2,
     hint: 'Correct `render` in the plan so that `rows` of its result gives the same rows.',
   },
