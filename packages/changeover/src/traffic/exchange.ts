@@ -5,8 +5,9 @@ import type { Dispatcher } from 'undici';
 import { ChangeoverError } from '../errors.ts';
 import type { Side } from '../plan/words.ts';
 import type { Admissible, Admission } from './admission.ts';
-import { responseHeaders, type RequestHead } from './head.ts';
 import type { Ledger, RequestOutcome } from './ledger.ts';
+import type { RequestHead } from './request-head.ts';
+import { readResponseHead } from './response-head.ts';
 import type { LongConnection, Streams } from './streams.ts';
 import { Upload } from './upload.ts';
 import type { Route, Upstream } from './upstream.ts';
@@ -19,8 +20,6 @@ export interface Desk {
   readonly upstreams: Readonly<Record<Side, Upstream>>;
   readonly targets: Readonly<Record<Side, string>>;
   readonly maxHeldMs: number;
-  /** Answers whose body has not begun; the next tick sends their heads. */
-  readonly unflushed: Exchange[];
   /** This worker takes no new connections and asks clients to leave after their answer. */
   isRetiring: boolean;
 }
@@ -35,8 +34,9 @@ const STALE_CONNECTION = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 /** Responses without an end of their own. */
 const ENDLESS = /^\s*(text\/event-stream|multipart\/x-mixed-replace)/i;
 const RECONNECT_MS = 500;
+const NOTHING = Buffer.alloc(0);
 
-export function isWriting(method: string): boolean {
+function isWriting(method: string): boolean {
   return method !== 'GET' && method !== 'HEAD' && method !== 'OPTIONS';
 }
 
@@ -129,7 +129,7 @@ export class Exchange implements Admissible, LongConnection, Dispatcher.Dispatch
   onResponseStart(
     controller: Dispatcher.DispatchController,
     status: number,
-    headers: Record<string, string | string[] | undefined>,
+    _headers: unknown,
     message?: string,
   ): void {
     if (status < 200) return;
@@ -138,30 +138,23 @@ export class Exchange implements Admissible, LongConnection, Dispatcher.Dispatch
       controller.abort(new Error('the client left'));
       return;
     }
-    const raw = responseHeaders(controller.rawHeaders as Buffer[], textOf(headers['connection']));
-    if (this.#isLast()) raw.push('Connection', 'close');
+    const response = this.#response;
+    const { headers, length, type, encoding } = readResponseHead(controller.rawHeaders as Buffer[]);
+    if (this.#isLast()) headers.push('Connection', 'close');
     this.#lingerForUpload();
-    const length = headers['content-length'];
-    this.#isChunked = length === undefined;
-    this.#wholeBytes = typeof length === 'string' ? Number(length) : -1;
+    this.#isChunked = length === null;
+    this.#wholeBytes = length === null ? -1 : Number(length);
     if (message === undefined || message === STATUS_CODES[status] || /[^\x20-\x7e]/.test(message)) {
-      this.#response.writeHead(status, raw);
+      response.writeHead(status, headers);
     } else {
-      this.#response.writeHead(status, message, raw);
+      response.writeHead(status, message, headers);
     }
-    const type = textOf(headers['content-type']);
-    if (length === undefined && type !== undefined && ENDLESS.test(type)) {
-      const isPlainEvents = headers['content-encoding'] === undefined && !type.includes('mixed');
-      this.#becomeStream(isPlainEvents);
+    // The head goes without waiting for the body; but the body of a small answer is in the same chunk as its head, and both leave
+    // in one write, because Node holds this one back to the end of the turn. (`flushHeaders` would send it as UTF-8.)
+    response.write(NOTHING);
+    if (length === null && type !== null && ENDLESS.test(type)) {
+      this.#becomeStream(encoding === null && !type.includes('mixed'));
     }
-    // Head and body of a small answer arrive together and leave in one write; a body that lets itself be waited for keeps the head
-    // back no longer than until the next tick.
-    if (this.#isStream) this.#response.flushHeaders();
-    else this.desk.unflushed.push(this);
-  }
-
-  flushHead(): void {
-    if (!this.#response.writableEnded && this.#wholeBody === null) this.#response.flushHeaders();
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -305,8 +298,4 @@ export class Exchange implements Admissible, LongConnection, Dispatcher.Dispatch
     }
     this.#response.addTrailers(trailers);
   }
-}
-
-function textOf(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value.join(',') : value;
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 
 import { ChangeoverError } from '../errors.ts';
 import { Exchange, type Desk } from './exchange.ts';
-import { readRequestHead } from './head.ts';
+import { readRequestHead } from './request-head.ts';
 import { responseOn, UpgradeExchange } from './upgrade.ts';
 import { MAX_HEAD_BYTES } from './upstream.ts';
 

@@ -12,7 +12,13 @@ import { bindListener } from './listener.ts';
 import { acquireLock } from './lock.ts';
 import { readReports, type WorkerReport } from './report.ts';
 import { resolveSettings, settingsHash, specOf, type GatewayOptions, type GatewaySettings } from './settings.ts';
-import { liveSupervisor, readSupervisorRecord, removeSupervisorRecord, startSupervisor } from './succession.ts';
+import {
+  LOOK_NOW,
+  liveSupervisor,
+  readSupervisorRecord,
+  removeSupervisorRecord,
+  startSupervisor,
+} from './succession.ts';
 
 const POLL_MS = 2;
 const START_POLL_MS = 20;
@@ -125,6 +131,7 @@ class LocalGateway implements Gateway {
 
   async acknowledged(ctx: Context, version: number, deadlineMs: number): Promise<void> {
     const settings = this.#settings(ctx);
+    for (const worker of this.#live(settings)) signalProcess(worker, LOOK_NOW);
     for (;;) {
       const behind = this.#live(settings).filter(
         (report) => report.version < version || report.authorityError !== null,

@@ -18,7 +18,7 @@ let tight: Rig<Gateway>;
 beforeAll(async () => {
   [single, double, tight] = await Promise.all([
     open({ workers: 1 }),
-    open({ workers: 2, silentMs: 600 }),
+    open({ workers: 2, silentMs: 1500 }),
     open({ workers: 1, maxHeldRequests: 5, maxHeldBytes: 30_000, maxHeldMs: 400 }),
   ]);
 });

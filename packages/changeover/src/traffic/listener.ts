@@ -56,7 +56,7 @@ function portBusy(
 }
 
 /** Who listens on `port`, as far as this user may see. */
-export function holderOf(port: number): string | null {
+function holderOf(port: number): string | null {
   if (process.platform !== 'linux') return null;
   const inodes = new Set([...inodesOf('/proc/net/tcp', port), ...inodesOf('/proc/net/tcp6', port)]);
   if (inodes.size === 0) return null;

@@ -20,7 +20,7 @@ export interface GatewayLimits {
   readonly maxHeldBytes: number;
   /** Longest time that one request is parked before it is refused with 503. Default 30 s. */
   readonly maxHeldMs: number;
-  /** A worker that has not reported for so long is taken for hung and killed. Default 1 s. */
+  /** A worker that has not reported for so long is taken for hung and killed. Default 2 s. */
   readonly silentMs: number;
   /** How long `start` waits until every worker admits requests. Default 15 s. */
   readonly startDeadlineMs: number;
@@ -51,7 +51,7 @@ const DEFAULT_LIMITS: GatewayLimits = {
   maxHeldRequests: 10_000,
   maxHeldBytes: 64 * 1024 * 1024,
   maxHeldMs: 30_000,
-  silentMs: 1_000,
+  silentMs: 2_000,
   startDeadlineMs: 15_000,
   stopDeadlineMs: 10_000,
 };

@@ -8,6 +8,12 @@ import { settingsToEnvironment, type GatewaySettings } from './settings.ts';
 
 /** Where every process of the gateway finds the listening socket. */
 export const LISTENING_DESCRIPTOR = 3;
+/**
+ * Tells a worker that the authority has changed, so that a hold does not wait for the next tick. Only a hint: the truth is in the
+ * journal, a lost signal costs milliseconds, and a process without a listener ignores this one.
+ */
+export const LOOK_NOW = 'SIGURG';
+
 const INHERITED = 'CHANGEOVER_GATEWAY_INHERITED';
 
 const CHECK_MS = 500;

@@ -4,7 +4,8 @@ import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 
 import { Exchange, type Desk } from './exchange.ts';
-import { responseHeaders, type RequestHead } from './head.ts';
+import type { RequestHead } from './request-head.ts';
+import { readResponseHead } from './response-head.ts';
 import { Splice } from './splice.ts';
 import type { Route } from './upstream.ts';
 
@@ -34,7 +35,7 @@ export class UpgradeExchange extends Exchange {
   onRequestUpgrade(
     controller: Dispatcher.DispatchController,
     _status: number,
-    headers: Record<string, string | string[] | undefined>,
+    _headers: unknown,
     upstream: Socket,
   ): void {
     this.upstreamOver();
@@ -43,9 +44,9 @@ export class UpgradeExchange extends Exchange {
       return;
     }
     const { desk } = this;
-    const protocol = String(headers['upgrade'] ?? this.#protocol);
+    const { headers: raw, upgrade } = readResponseHead(controller.rawHeaders as Buffer[]);
+    const protocol = upgrade ?? this.#protocol;
     const lines = ['HTTP/1.1 101 Switching Protocols', 'Connection: Upgrade', `Upgrade: ${protocol}`];
-    const raw = responseHeaders(controller.rawHeaders as Buffer[], undefined);
     for (let index = 0; index < raw.length; index += 2) lines.push(`${raw[index] ?? ''}: ${raw[index + 1] ?? ''}`);
     this.#response.detachSocket(this.#socket);
     this.#socket.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');

@@ -11,16 +11,15 @@ import { reportsFolder } from './layout.ts';
 import { ReportFile } from './report.ts';
 import { settingsFromEnvironment, type GatewaySettings } from './settings.ts';
 import { Streams } from './streams.ts';
-import { keepSupervised, LISTENING_DESCRIPTOR, readSupervisorRecord } from './succession.ts';
+import { keepSupervised, LISTENING_DESCRIPTOR, LOOK_NOW, readSupervisorRecord } from './succession.ts';
 import { openUpstreams } from './upstream.ts';
 
-/** How often a worker looks whether the authority has changed … */
-const FOLLOW_MS = 5;
-/** … and how often while nobody has asked for anything for a second: a wake-up costs more than what is done in it. */
-const IDLE_FOLLOW_MS = 25;
-const IDLE_AFTER_MS = 1_000;
+/** How often a worker looks at the authority and at its clock; a wake-up costs more than what is done in it. */
+const TICK_MS = 25;
+/** The same while something is held: requests expire, are let go in batches, and somebody waits for the counts. */
+const HELD_TICK_MS = 5;
 /** How often it reports when its counts change, … */
-const REPORT_MS = 25;
+const REPORT_MS = 100;
 /** … and when they do not. */
 const HEARTBEAT_MS = 250;
 /** Between the refusal of what is still parked and the end, when it is stopped. */
@@ -58,7 +57,6 @@ class Worker {
   #isClosed = false;
   #stopAtMs = Infinity;
   #lastReport = { atMs: 0, text: '' };
-  #activeAtMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopWatching: () => void = () => undefined;
 
@@ -73,7 +71,6 @@ class Worker {
       upstreams: openUpstreams(settings.targets),
       targets: settings.targets,
       maxHeldMs: settings.maxHeldMs,
-      unflushed: [],
       isRetiring: false,
     };
     this.#front = createFront(this.#desk);
@@ -85,14 +82,19 @@ class Worker {
     // version either finds this worker in the list or committed early enough for this reading to see it.
     // The gateway was stopped while this process was starting: from here on it would have been seen and told.
     if (readSupervisorRecord(this.#settings) === null) return;
-    this.#follow();
     this.#tick();
+    this.#schedule();
     this.#stopWatching = keepSupervised(this.#settings);
     process.on('SIGTERM', () => {
       this.#stop();
     });
     process.on('SIGUSR2', () => {
       this.#retire();
+    });
+    process.on(LOOK_NOW, () => {
+      clearTimeout(this.#timer);
+      this.#tick();
+      this.#schedule();
     });
     this.#front.on('error', this.#ended.reject);
     this.#front.listen({ fd: LISTENING_DESCRIPTOR }, () => {
@@ -136,25 +138,26 @@ class Worker {
 
   #tick(): void {
     this.#follow();
-    const { admission, ledger, unflushed, isRetiring } = this.#desk;
+    const { admission, ledger, isRetiring } = this.#desk;
     admission.tick();
-    for (const exchange of unflushed.splice(0)) exchange.flushHead();
     const nowMs = monotonicMs();
-    // While requests are held somebody waits for the counts: every change is reported at once.
     const isWatched = this.#hold !== 'none' || ledger.held > 0;
     const sinceMs = nowMs - this.#lastReport.atMs;
-    if (isWatched || sinceMs >= REPORT_MS) {
-      const isChanged = JSON.stringify(ledger) !== this.#lastReport.text;
-      if (isChanged) this.#activeAtMs = nowMs;
-      if (isChanged || sinceMs >= HEARTBEAT_MS) this.#writeReport();
+    if (sinceMs >= HEARTBEAT_MS) this.#writeReport();
+    else if ((isWatched || sinceMs >= REPORT_MS) && JSON.stringify(ledger) !== this.#lastReport.text) {
+      this.#writeReport();
     }
     if (isRetiring) this.#endWhenDone(nowMs);
-    const isIdle = !isWatched && !isRetiring && nowMs - this.#activeAtMs > IDLE_AFTER_MS;
+  }
+
+  #schedule(): void {
+    const isWatched = this.#hold !== 'none' || this.#desk.ledger.held > 0 || this.#desk.isRetiring;
     this.#timer = setTimeout(
       () => {
         this.#tick();
+        this.#schedule();
       },
-      isIdle ? IDLE_FOLLOW_MS : FOLLOW_MS,
+      isWatched ? HELD_TICK_MS : TICK_MS,
     );
   }
 

@@ -42,6 +42,11 @@ export class AuthorityFile {
   }
 }
 
+/**
+ * How a worker follows such a file.
+ *
+ * @public Imported by the programs that `openRig` writes.
+ */
 export function openAuthorityFile(path: string): AuthoritySource {
   let seen = '';
   const stamp = (): string => {

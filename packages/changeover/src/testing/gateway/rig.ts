@@ -14,7 +14,7 @@ import { AuthorityFile } from './authority-file.ts';
 import { startBackend, type Backend } from './backend.ts';
 
 /** What the rig gives to the function that makes the gateway under test. */
-export interface RigParts {
+interface RigParts {
   readonly listen: { readonly host: string; readonly port: number };
   readonly targets: Readonly<Record<Side, string>>;
   readonly entry: {

@@ -4,13 +4,14 @@ import { quoted } from './text.ts';
 
 /**
  * Sets every sequence behind a column of these tables past the column's highest value: owned ones, identities, and those that a default
- * names. A sequence is never set back.
+ * names. A sequence is never set back, and keys outside of its range are none of its own.
  */
 export async function setSequences(connection: PostgresConnection, shapes: readonly PostgresShape[]): Promise<void> {
   const settings: { sql: string; sequence: string }[] = [];
   for (const { oid, qualified } of shapes) {
     const found = await connection.main.query(
-      `SELECT DISTINCT a.attname, quote_ident(n.nspname) || '.' || quote_ident(s.relname), q.seqincrement > 0
+      `SELECT DISTINCT a.attname, quote_ident(n.nspname) || '.' || quote_ident(s.relname), q.seqincrement > 0,
+              q.seqmin, q.seqmax
        FROM pg_attribute a
        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
        JOIN pg_depend p ON
@@ -23,14 +24,14 @@ export async function setSequences(connection: PostgresConnection, shapes: reado
        WHERE a.attrelid = $1 AND a.attnum > 0`,
       [oid],
     );
-    for (const [column, sequence, isRising] of found) {
+    for (const [column, sequence, isRising, lowest, highest] of found) {
       const extreme = isRising === 't' ? 'greatest' : 'least';
       const edge = isRising === 't' ? 'max' : 'min';
       const last = `(SELECT CASE WHEN is_called THEN last_value END FROM ${sequence})`;
       const sql = `
         SELECT setval($1::regclass, highest) FROM (
           SELECT ${extreme}((SELECT ${edge}(${quoted(column ?? '')}) FROM ${qualified}), ${last}) AS highest) AS s
-        WHERE highest IS NOT NULL`;
+        WHERE highest BETWEEN ${lowest ?? ''} AND ${highest ?? ''}`;
       settings.push({ sql, sequence: sequence ?? '' });
     }
   }

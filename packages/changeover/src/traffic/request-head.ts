@@ -1,5 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 
+import { dropListed, screenFor } from './header-names.ts';
+
 /** Head of a request as it is sent to a side. */
 export interface RequestHead {
   readonly path: string;
@@ -42,18 +44,6 @@ const FATES: ReadonlyMap<string, Fate> = new Map<string, Fate>([
   ['forwarded', 'forwarded'],
 ]);
 
-/**
- * Most headers only pass, and are told apart from the few others by length and first letter, without making a string in lower case.
- * Only a name that looks like one of `names` is looked up.
- */
-function screenFor(names: Iterable<string>): (length: number, firstCode: number) => boolean {
-  const LETTERS = 32;
-  const seen = new Uint8Array(MAX_NAME_LENGTH * LETTERS);
-  for (const name of names) seen[name.length * LETTERS + (name.charCodeAt(0) & (LETTERS - 1))] = 1;
-  return (length, firstCode) => length < MAX_NAME_LENGTH && seen[length * LETTERS + (firstCode & (LETTERS - 1))] === 1;
-}
-
-const MAX_NAME_LENGTH = 32;
 const mayBeSpecial = screenFor(FATES.keys());
 
 function fateOf(name: string): Fate {
@@ -131,15 +121,16 @@ export function readRequestHead(request: IncomingMessage, isUpgrade: boolean): R
   const path = originForm(request.url ?? '', host);
   if (path === null) return 'a target that is no path of this host';
 
-  // Our own headers come after the dropping, so that no Connection header can name them away.
+  // Our own headers come after the dropping, so that no Connection header can name them away. They are in lower case because undici
+  // compares in lower case.
   if (listed !== null) dropListed(headers, listed);
   const client = request.socket.remoteAddress ?? 'unknown';
-  if (host !== null) headers.push('Host', host);
-  if (length !== null) headers.push('Content-Length', length);
-  const known = forwardedFor(client, host ?? '');
-  headers.push('X-Forwarded-For', chain === '' ? client : `${chain}, ${client}`, 'X-Forwarded-Proto', proto ?? 'http');
-  if (originalHost !== null || host !== null) headers.push('X-Forwarded-Host', originalHost ?? host ?? '');
-  headers.push('Forwarded', forwarded === '' ? known : `${forwarded}, ${known}`);
+  if (host !== null) headers.push('host', host);
+  if (length !== null) headers.push('content-length', length);
+  const own = forwardedFor(client, host ?? '');
+  headers.push('x-forwarded-for', chain === '' ? client : `${chain}, ${client}`, 'x-forwarded-proto', proto ?? 'http');
+  if (originalHost !== null || host !== null) headers.push('x-forwarded-host', originalHost ?? host ?? '');
+  headers.push('forwarded', forwarded === '' ? own : `${forwarded}, ${own}`);
   return { path, headers, bodyLength: isChunked ? -1 : Number(length ?? 0), expectsContinue, bytes };
 }
 
@@ -163,37 +154,4 @@ function originForm(target: string, host: string | null): string | null {
   if (match === null || match[1]?.toLowerCase() !== host?.toLowerCase()) return null;
   const path = match[2] ?? '';
   return path.startsWith('/') ? path : `/${path}`;
-}
-
-/** Removes the headers that a Connection header names. */
-function dropListed(headers: string[], listed: string): void {
-  if (listed === 'keep-alive' || listed === 'close') return;
-  const names = new Set(listed.split(',').map((name) => name.trim().toLowerCase()));
-  for (let index = headers.length - 2; index >= 0; index -= 2) {
-    if (names.has((headers[index] ?? '').toLowerCase())) headers.splice(index, 2);
-  }
-}
-
-/** Hop-by-hop headers of a response; Node's server frames the message anew. */
-const RESPONSE_DROPS: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-]);
-const mayBeDropped = screenFor(RESPONSE_DROPS);
-
-/** The end-to-end headers of a response in the server's order and spelling, duplicates included. */
-export function responseHeaders(raw: readonly Buffer[], connection: string | undefined): string[] {
-  const headers: string[] = [];
-  for (let index = 0; index + 1 < raw.length; index += 2) {
-    const [name, value] = [raw[index], raw[index + 1]];
-    if (name === undefined || value === undefined) continue;
-    const text = name.toString('latin1');
-    if (mayBeDropped(name.length, name[0] ?? 0) && RESPONSE_DROPS.has(text.toLowerCase())) continue;
-    headers.push(text, value.toString('latin1'));
-  }
-  if (connection !== undefined) dropListed(headers, connection);
-  return headers;
 }
