@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 const DEMO = fileURLToPath(new URL('./main.ts', import.meta.url));
-const TIMEOUT_MS = 300_000;
+const TIMEOUT_MS = 600_000;
 
 describe('the whole move of the doorbell', () => {
   it('loses nothing and fails nobody with Postgres as the new store', { timeout: TIMEOUT_MS }, async () => {
