@@ -13,7 +13,8 @@ const COPIED = ['package.json', 'vitest.config.ts', 'packages/changeover', 'scri
 const LEFT_OUT = ['node_modules', 'dist'];
 /** So many copies are worked on at once; the machine has as many cores as a small one has. */
 const LANES = 2;
-const PROOF_TIMEOUT_MS = 120_000;
+/** A proof that hangs has failed nothing; ending it would leave its system behind, so that it gets long. */
+const PROOF_TIMEOUT_MS = 600_000;
 /** Only a kind of legacy whose store can refuse writes notices all guards. */
 const STORE = 'sqlite';
 
