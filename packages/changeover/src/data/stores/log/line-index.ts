@@ -41,8 +41,10 @@ export interface LogView {
 const TAIL_BYTES = 4096;
 /** Work that a kill may cost, and the distance of the marks from which line numbers are counted. */
 const SAVE_BYTES = 8 * 1024 * 1024;
-const MARK_BYTES = 256 * 1024;
+const MARK_BYTES = 64 * 1024;
 const SINGLE_LINE_BLOCK_BYTES = 8 * 1024;
+/** Lines so near each other are read with what is between them. */
+const NEAR_BYTES = 16 * 1024;
 
 const START: Place = { file: '', offset: 0, tail: '', number: 0 };
 
@@ -118,15 +120,38 @@ export class LineIndex {
     }
   }
 
-  /** The row of that id, if its line is still there. */
-  async row(view: LogView, id: string): Promise<Row | null> {
-    const line = await this.line(view, id);
-    return line && this.#rowOf(view, line, (await this.numberAt(view, line.offset)) + 1);
+  /** The rows of those ids whose lines are still there, in the order of the file. Lines near each other are read in one go. */
+  async rowsOf(view: LogView, ids: readonly string[]): Promise<Row[]> {
+    const wanted = new Set(ids);
+    const offsets = [...wanted].map((id) => this.#offsetOf(id)).filter((offset) => offset !== null);
+    offsets.sort((one, other) => one - other);
+    const found: Row[] = [];
+    for (let from = 0; from < offsets.length;) {
+      const start = offsets[from] ?? 0;
+      let last = start;
+      let next = from;
+      for (; next < offsets.length && (offsets[next] ?? 0) - last <= NEAR_BYTES; next += 1) last = offsets[next] ?? 0;
+      // An id that names the middle of a line would make a row of its second half; the next one may start a line again.
+      if (start >= view.index.offset || !(await startsLine(view.file, start))) {
+        from += 1;
+        continue;
+      }
+      const block = last - start > NEAR_BYTES ? undefined : SINGLE_LINE_BLOCK_BYTES;
+      let number = await this.numberAt(view, start);
+      for await (const line of readLines(view.file, start, view.index.offset, block)) {
+        number += 1;
+        const row = this.#rowOf(view, line, number);
+        if (row && wanted.has(String(row['id']))) found.push(row);
+        if (line.offset >= last) break;
+      }
+      from = next;
+    }
+    return found;
   }
 
   /** The line of that id, also when its row was deleted. */
   async line(view: LogView, id: string): Promise<(Line & { readonly bytes: Buffer }) | null> {
-    const offset = this.#known(id)?.offset ?? nativeOffset(id);
+    const offset = this.#offsetOf(id);
     if (offset === null) return null;
     const line = await lineAt(view.file, offset, view.index.offset);
     if (!line?.bytes || this.#identify(view, line.offset, line.bytes).id !== id) return null;
@@ -135,7 +160,7 @@ export class LineIndex {
 
   /** Where the line after the one of that id starts. Throws `CHG_DATA_LOG_POSITION` when that cannot be told. */
   async after(view: LogView, [id]: Key): Promise<number> {
-    const offset = this.#known(String(id))?.offset ?? nativeOffset(String(id));
+    const offset = this.#offsetOf(String(id));
     if (offset === null) throw new ChangeoverError('CHG_DATA_LOG_POSITION', { store: this.#store, id: String(id) });
     for await (const line of readLines(view.file, offset, view.index.offset)) return line.end;
     return view.index.offset;
@@ -248,6 +273,11 @@ export class LineIndex {
     return this.#sidecar.all(`SELECT 1 FROM ${table} WHERE store = ? LIMIT 1`).length > 0;
   }
 
+  /** Where the line of that id starts, as far as the id tells. */
+  #offsetOf(id: string): number | null {
+    return this.#known(id)?.offset ?? nativeOffset(id);
+  }
+
   #known(id: string): { offset: number } | null {
     const [row] = this.#sidecar.all('SELECT offset FROM log_line WHERE store = ? AND id = ?', id);
     return row ? { offset: Number(row['offset']) } : null;
@@ -275,12 +305,15 @@ function nativeOffset(id: string): number | null {
 
 /** The complete line that starts at `offset`, if one does. */
 async function lineAt(file: FileHandle, offset: number, size: number): Promise<Line | null> {
-  if (offset > 0) {
-    const { bytesRead, buffer } = await file.read(Buffer.alloc(1), 0, 1, offset - 1);
-    if (bytesRead === 0 || buffer[0] !== 10) return null;
-  }
+  if (!(await startsLine(file, offset))) return null;
   for await (const line of readLines(file, offset, size, SINGLE_LINE_BLOCK_BYTES)) return line;
   return null;
+}
+
+async function startsLine(file: FileHandle, offset: number): Promise<boolean> {
+  if (offset === 0) return true;
+  const { bytesRead, buffer } = await file.read(Buffer.alloc(1), 0, 1, offset - 1);
+  return bytesRead === 1 && buffer[0] === 10;
 }
 
 async function tailOf(file: FileHandle, offset: number): Promise<string> {

@@ -82,14 +82,14 @@ export class OpenLog implements OpenStore {
   }
 
   rows(_table: string, keys: readonly Key[]): Promise<Row[]> {
-    return this.#view(async (view) => {
-      const rows: Row[] = [];
-      for (const [id] of view ? keys : []) {
-        const row = view && (await this.#index.row(view, String(id)));
-        if (row) rows.push(row);
-      }
-      return rows;
-    });
+    return this.#view(async (view) =>
+      view
+        ? this.#index.rowsOf(
+            view,
+            keys.map(([id]) => String(id)),
+          )
+        : [],
+    );
   }
 
   count(): Promise<number> {
@@ -233,7 +233,7 @@ export class OpenLog implements OpenStore {
       const present = lines.get(id) ?? line?.bytes.toString('utf8');
       if (present === undefined) lines.set(id, text);
       else if (present !== text) throw this.#refused(row, 'its line has another text, and a log only grows');
-      else if (line && !(await this.#index.row(view, id))) marks.push({ id, line, isDeleted: false });
+      else if (line && (await this.#index.rowsOf(view, [id])).length === 0) marks.push({ id, line, isDeleted: false });
     }
     return { lines: Array.from(lines, ([id, text]) => ({ id, text })), marks };
   }
