@@ -77,8 +77,8 @@ export async function play(system: NotesSystem, { point, verb, pass, afterwards 
     const settled = await system.settle();
     if (afterwards === 'resume') await resume(system, verb, settled);
     else await takeBack(system, verb);
-    const onTheWay = afterwards === 'resume' ? await finishAndReturn(system, verb) : [];
     if (verb === 'restore') await system.startClient();
+    const onTheWay = afterwards === 'resume' ? await finishAndReturn(system, verb) : [];
     return await conclude(system, onTheWay, writable.length > 1 ? 1 : 0);
   } catch (error) {
     if (!(error instanceof CaseProblem)) throw error;
@@ -168,9 +168,11 @@ async function runVerb(system: NotesSystem, verb: Verb, env: Readonly<Record<str
   }
 }
 
-/** From a run that is READY or live: over to the new side, look, and back. */
+/** From a run that is READY or live, or from a restore: over to the new side, look, and back. */
 async function finishAndReturn(system: NotesSystem, verb: Verb): Promise<Loss[]> {
-  if (verb === 'rollback' || verb === 'restore') return [];
+  if (verb === 'rollback') return [];
+  // What a legacy writes into a file that a restore replaced is seen only by whoever opens the file anew.
+  if (verb === 'restore') await expectCode(system, ['run'], 0);
   const { side } = await system.status();
   if (side === 'legacy') await expectCode(system, ['cutover'], 0);
   const onNext = await lossOn(system, 'next');

@@ -102,9 +102,15 @@ async function playAll(store: Store, taken: Set<string>): Promise<{ played: Play
   }
 }
 
+/** Waits for all even where one fails: each leaves processes behind unless it comes to its end. */
+async function allDone<Result>(running: readonly Promise<Result>[]): Promise<Result[]> {
+  await Promise.allSettled(running);
+  return Promise.all(running);
+}
+
 // The two kinds of legacy share the verbs' points: whichever comes to a point first plays it.
 const taken = new Set<string>();
-const results = isPlayed('points') ? await Promise.all(stores.map((store) => playAll(store, taken))) : [];
+const results = isPlayed('points') ? await allDone(stores.map((store) => playAll(store, taken))) : [];
 const played = results.flatMap((result) => result.played);
 const reached = new Set(results.flatMap((result) => [...result.reached]));
 const unreached = CRASH_POINTS.filter(
@@ -114,7 +120,7 @@ for (const point of unreached) console.log(`FAILED ${point} is reached by no ver
 
 const isWanted = (name: string) => values.case.length === 0 || values.case.some((part) => name.includes(part));
 const held = isPlayed('invariants')
-  ? (await Promise.all(stores.map((store) => playInvariants(store, isWanted)))).flat()
+  ? (await allDone(stores.map((store) => playInvariants(store, isWanted)))).flat()
   : [];
 const checked = [...held, ...(isPlayed('guards') ? await playGuards(isWanted, held) : [])];
 

@@ -34,7 +34,7 @@ export const restore: Verb = {
     }
     call.say(lost.join('\n'));
     if (!(await call.ask('restore'))) return DECLINED;
-    const done = await changeover.restore(id, { dryRun: false });
+    const done = await changeover.restore(id, { signal: call.signal });
     return {
       exitCode: 0,
       text: `${screen.style.good('✔')} Restored ${plural(done.restored, 'file')} of ${cleanLine(id)}`,

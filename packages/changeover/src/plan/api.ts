@@ -126,7 +126,7 @@ export interface Changeover {
   snapshots(): Promise<SnapshotSummary[]>;
   restore(
     id: string,
-    options?: { dryRun?: boolean },
+    options?: { dryRun?: boolean; signal?: AbortSignal },
   ): Promise<{ readonly lost: readonly string[]; readonly restored: number }>;
   finish(options?: { signal?: AbortSignal }): Promise<RunOutcome>;
   uninstall(options?: { signal?: AbortSignal }): Promise<{ readonly removed: readonly string[] }>;

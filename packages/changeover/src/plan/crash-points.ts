@@ -24,6 +24,9 @@ export const CRASH_POINTS = [
   'engine.unit.recorded',
   'engine.unit.stopping',
   'engine.unit.stopped',
+  'engine.restore.intended',
+  'engine.restore.stopped',
+  'engine.restore.started',
   // snapshot
   'snapshot.take.opened',
   'snapshot.object.written',

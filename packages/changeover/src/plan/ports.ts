@@ -162,8 +162,11 @@ export interface SnapshotPort extends PlanPart {
     ctx: Context,
     id: string,
   ): Promise<{ readonly changed: string[]; readonly added: string[]; readonly missing: string[] }>;
-  /** Puts it back atomically per path, byte-identical with modes and times. */
-  restore(ctx: Context, id: string): Promise<void>;
+  /**
+   * Puts it back atomically per path, byte-identical with modes and times. `standStill` is called after everything was built beside its
+   * place and before anything is exchanged: whoever has the files open must have ended when it resolves.
+   */
+  restore(ctx: Context, id: string, options?: { readonly standStill?: () => Promise<void> }): Promise<void>;
   drop(ctx: Context, id: string): Promise<void>;
   list(ctx: Context): Promise<SnapshotSummary[]>;
 }

@@ -33,11 +33,54 @@ interface RootWork {
 }
 
 /**
- * Puts a snapshot back. Everything is first built beside its place, checked and durable; then each root is exchanged by renames, with
- * the old content moved aside until all roots are done. A killed restore is repeated from the start: it never needs what was moved
- * aside, and it never removes it before the snapshot is in place.
+ * Puts a snapshot back. Everything is first built beside its place, checked and durable; then, after `standStill`, each root is exchanged
+ * by renames, with the old content moved aside until all roots are done. A killed restore is repeated from the start: it never needs what
+ * was moved aside, and it never removes it before the snapshot is in place.
+ *
+ * @param standStill Called once, before the exchange, unless there is nothing to put right: a program that has a file open goes on
+ *   writing into the old one, so it must have ended when this resolves.
  */
-export async function restoreSnapshot(ctx: Context, manifest: Manifest, id: string, folder: string): Promise<void> {
+export async function restoreSnapshot(
+  ctx: Context,
+  manifest: Manifest,
+  id: string,
+  folder: string,
+  standStill: () => Promise<void>,
+): Promise<void> {
+  const objects = new ObjectFolder(folder, manifest.header.compress, ctx);
+  const different = await worksOf(ctx, manifest, id, async (work, isDifferent) => {
+    await removeStaging(work, id);
+    if (!isDifferent) await removeAside(work, id);
+  });
+  if (different.length === 0) return;
+  await buildAll(ctx, different, id, objects);
+  ctx.signal.throwIfAborted();
+  ctx.faults.at('snapshot.restore.built');
+  await standStill();
+  // Until then programs went on writing: what they added goes too, and what they changed since is put back as well.
+  const works = await worksOf(ctx, manifest, id, () => Promise.resolve());
+  const isBuilt = new Set(different.map(({ root }) => root.path));
+  await buildAll(
+    ctx,
+    works.filter(({ root }) => !isBuilt.has(root.path)),
+    id,
+    objects,
+  );
+  for (const work of works) await guarded(work.root, id, () => exchange(ctx, work, id), ctx);
+  for (const work of [...different, ...works]) await removeAside(work, id);
+  for (const { opened } of works) {
+    for (const { at, entry } of [...opened].reverse()) await refreshFolder(at, entry);
+  }
+  ctx.faults.at('snapshot.restore.done');
+}
+
+/** The roots that differ from the snapshot now, and what is to be exchanged in each. */
+async function worksOf(
+  ctx: Context,
+  manifest: Manifest,
+  id: string,
+  each: (work: RootWork, isDifferent: boolean) => Promise<void>,
+): Promise<RootWork[]> {
   const differences = await compareSnapshot(ctx, manifest, id);
   await refuseMounts(differences.map(({ root }) => root));
   const points = await mountPoints();
@@ -45,15 +88,17 @@ export async function restoreSnapshot(ctx: Context, manifest: Manifest, id: stri
   for (const [index, difference] of differences.entries()) {
     const entries = manifest.entries.filter((entry) => entry.root === index);
     const work = await planRoot(ctx, difference.root, entries, points);
-    await removeStaging(work, id);
+    await each(work, isDifferent(difference));
     if (isDifferent(difference)) works.push(work);
-    else await removeAside(work, id);
   }
+  return works;
+}
+
+async function buildAll(ctx: Context, works: readonly RootWork[], id: string, objects: ObjectFolder): Promise<void> {
   for (const { root, entries } of works) await needSpace(root.at, root.path, bytesOf(entries));
 
   const total = works.reduce((sum, { entries }) => sum + bytesOf(entries), 0);
   let done = 0;
-  const objects = new ObjectFolder(folder, manifest.header.compress, ctx);
   for (const work of works) {
     await guarded(
       work.root,
@@ -72,14 +117,6 @@ export async function restoreSnapshot(ctx: Context, manifest: Manifest, id: stri
       ctx,
     );
   }
-  ctx.signal.throwIfAborted();
-  ctx.faults.at('snapshot.restore.built');
-  for (const work of works) await guarded(work.root, id, () => exchange(ctx, work, id), ctx);
-  for (const work of works) await removeAside(work, id);
-  for (const work of works) {
-    for (const { at, entry } of [...work.opened].reverse()) await refreshFolder(at, entry);
-  }
-  ctx.faults.at('snapshot.restore.done');
 }
 
 function isDifferent({ changed, added, missing, isTouched }: RootDifference): boolean {

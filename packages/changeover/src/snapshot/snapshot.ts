@@ -49,9 +49,9 @@ export function createSnapshot(definition: SnapshotDefinition): SnapshotPort {
         missing: differences.flatMap(({ missing }) => missing),
       };
     },
-    async restore(ctx, id) {
+    async restore(ctx, id, { standStill = () => Promise.resolve() } = {}) {
       const folder = folderOf(ctx, id);
-      await restoreSnapshot(ctx, await readManifest(folder, id), id, folder);
+      await restoreSnapshot(ctx, await readManifest(folder, id), id, folder, standStill);
     },
     async drop(ctx, id) {
       const folder = folderOf(ctx, id);

@@ -62,6 +62,11 @@ export function openLease(ctx: Context): NonNullable<AuthorityChange['lease']> {
   return { untilMs: ctx.clock.monotonicMs() + OPEN_LEASE_MS, boot: ctx.clock.bootId() };
 }
 
+/** A start may take longer than the hold was to last; a runner that is at it must not be taken for a silent one. */
+export function extendLease(ctx: Context, parts: CutoverParts): void {
+  compareAndSet(parts.journal, { lease: openLease(ctx) });
+}
+
 /** Throws when the deadline has passed or the operator asked to stop: called between the actions of a hold. */
 export function assertInTime(ctx: Context, deadline: Deadline, state: CutoverState): void {
   if (ctx.signal.aborted) throw new ChangeoverError('CHG_CUTOVER_INTERRUPTED', { state });

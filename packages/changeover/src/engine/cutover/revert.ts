@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Context } from '../../plan/context.ts';
 import type { LockedData } from '../../plan/ports.ts';
-import { enter, withoutCancel } from './machine.ts';
+import { enter, extendLease, withoutCancel } from './machine.ts';
 import type { CutoverParts } from './parts.ts';
 
 const RELEASE_DEADLINE_MS = 15_000;
@@ -15,6 +15,7 @@ export async function revertToLegacy(
   cause: unknown,
 ): Promise<void> {
   const ctx = withoutCancel(given);
+  extendLease(ctx, parts);
   await locked?.release();
   await parts.data.unfence(ctx, 'legacy');
   ctx.faults.at('cutover.revert.unfenced');
@@ -33,6 +34,7 @@ export async function revertToNext(
   cause: unknown,
 ): Promise<void> {
   const ctx = withoutCancel(given);
+  extendLease(ctx, parts);
   await locked?.release();
   await parts.data.unfence(ctx, 'next');
   ctx.faults.at('cutover.revert.unfenced');

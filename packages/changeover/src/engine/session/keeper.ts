@@ -8,6 +8,7 @@ import { recover } from '../cutover/recover.ts';
 import type { Owner } from '../ownership.ts';
 import { ownedContext } from './context.ts';
 import { cutoverParts, type Parts } from './parts.ts';
+import { finishRestore, isRestoring } from './restore.ts';
 
 const IDLE_POLL_MS = 100;
 /** How often a dead or late runner of a switch is looked for: it adds to the hold of a killed cutover. */
@@ -18,11 +19,12 @@ const RETRY_AFTER_ERROR_MS = 1000;
 const HEARTBEAT_MS = 1000;
 
 type Task =
-  { readonly kind: 'none' } | { readonly kind: 'recover' } | { readonly kind: 'follow'; readonly direction: Direction };
+  { readonly kind: 'none' | 'recover' | 'restore' } | { readonly kind: 'follow'; readonly direction: Direction };
 
 /**
  * The process that acts when nobody is at the keyboard. It follows the data while no command runs (forward before the cutover, in
- * reverse after it), gives way to every command, and finishes or reverts the switch of a runner that died or outstayed its lease.
+ * reverse after it), gives way to every command, and finishes or reverts the switch of a runner that died or outstayed its lease,
+ * and puts the rest of a snapshot back.
  * It ends when `signal` aborts; being killed costs nothing.
  */
 export async function keep(parts: Parts, signal: AbortSignal): Promise<void> {
@@ -55,6 +57,7 @@ export async function keep(parts: Parts, signal: AbortSignal): Promise<void> {
 function taskOf(parts: Parts): Task {
   const authority = parts.journal.authority();
   if (isInTransition(authority.state)) return { kind: 'recover' };
+  if (isRestoring(parts)) return { kind: 'restore' };
   const run = parts.journal.currentRun();
   // A plan that changed since the run began must not move data by its new rules.
   if (run === null || run.hash !== parts.planHash || run.undoing !== null) return { kind: 'none' };
@@ -70,7 +73,7 @@ async function takeOwnership(parts: Parts, task: Task, signal: AbortSignal): Pro
   const info = parts.journal.ownerInfo();
   const command = 'changeover keeper';
   if (info?.isHeld === true) {
-    if (task.kind !== 'recover' || !isLeaseOver(parts)) return null;
+    if (task.kind === 'follow' || !isLeaseOver(parts)) return null;
     return parts.journal.takeOver({ command, epoch: info.epoch, waitMs: RETRY_AFTER_ERROR_MS, signal });
   }
   try {
@@ -94,6 +97,8 @@ async function act(parts: Parts, owner: Owner, signal: AbortSignal): Promise<voi
   if (task.kind === 'recover') {
     await recover(ctx, cutoverParts(parts, owner));
     settleRun(parts, owner);
+  } else if (task.kind === 'restore') {
+    await finishRestore(ctx, parts, owner);
   } else if (task.kind === 'follow') {
     await follow(ctx, parts, owner, task.direction);
   }

@@ -257,10 +257,13 @@ export async function briefOf(ctx: Context, parts: Parts, decision: DecisionBrie
     case 'restore':
       return {
         ...base,
-        changes: ['the backed-up paths are put back as they were when the snapshot was taken'],
+        changes: [
+          'the backed-up paths are put back as they were when the snapshot was taken',
+          'requests are held and the legacy is stopped while its files are exchanged',
+        ],
         undoneBy: 'nothing, unless another snapshot is taken first',
         lost: 'everything that was changed in these paths since; `changeover restore ID --dry-run` lists it',
-        duration: 'as long as the copy takes',
+        duration: 'as long as the copy takes; requests are held for a restart of the legacy',
       };
     default:
       return decision satisfies never;

@@ -10,6 +10,7 @@ import type { Run } from '../runs.ts';
 import { ownedContext } from './context.ts';
 import { settleRun } from './keeper.ts';
 import { cutoverParts, type Parts } from './parts.ts';
+import { finishRestore, isRestoring } from './restore.ts';
 import { runSteps } from './run-steps.ts';
 
 /** How long a command waits for the keeper, or for another command, to give way. */
@@ -32,6 +33,10 @@ export async function owning<Result>(
       await recover(ctx, cutoverParts(parts, owner));
     }
     settleRun(parts, owner);
+    if (isRestoring(parts)) {
+      ctx.report.log('a restore was left unfinished; it is finished first');
+      await finishRestore(ctx, parts, owner);
+    }
     const { actor, planHash, journal } = parts;
     journal.audit({ actor, planHash, question: verb, answer: 'yes' });
     return await act(owner, ctx);

@@ -1,11 +1,10 @@
 import type { Changeover } from '../../plan/api.ts';
-import { CUTOVER_STATES } from '../../plan/authority.ts';
 import type { Context } from '../../plan/context.ts';
-import { ChangeoverError } from '../../errors.ts';
 import { readContext } from './context.ts';
 import { finish, uninstall } from './finish.ts';
 import type { Parts } from './parts.ts';
 import { briefOf, planReport, statusOf } from './report.ts';
+import { restore } from './restore.ts';
 import { allFindings } from './run-steps.ts';
 import { owning, runChecks, runToReady } from './run.ts';
 import { cutover, rollback } from './switch.ts';
@@ -55,15 +54,10 @@ export function createSession(parts: Parts): Changeover {
 
     snapshots: () => parts.snapshot.list(reading()),
 
-    async restore(id, { dryRun = false } = {}) {
+    async restore(id, { dryRun = false, signal = never() } = {}) {
       const { changed, added, missing } = await parts.snapshot.compare(reading(), id);
       const lost = [...changed.map((file) => `changed since: ${file}`), ...added.map((file) => `added since: ${file}`)];
-      if (!dryRun) {
-        await owning(parts, 'restore', never(), async (_owner, ctx) => {
-          assertLegacyIdle(parts);
-          await parts.snapshot.restore(ctx, id);
-        });
-      }
+      if (!dryRun) await owning(parts, 'restore', signal, (owner, ctx) => restore(ctx, parts, owner, id));
       return { lost, restored: changed.length + missing.length };
     },
 
@@ -75,18 +69,6 @@ export function createSession(parts: Parts): Changeover {
       parts.journal.close();
     },
   };
-}
-
-/** A snapshot put back under a sync would be taken for changes of the legacy and carried over. */
-function assertLegacyIdle(parts: Parts): void {
-  const { state } = parts.journal.authority();
-  const status = parts.journal.currentRun()?.status ?? 'rolled_back';
-  if (state === CUTOVER_STATES[0] && ['rolled_back', 'failed', 'finished'].includes(status)) return;
-  throw new ChangeoverError('CHG_ENGINE_NOT_READY', {
-    verb: 'restore',
-    expected: 'no run under way',
-    state: `the run is ${status}`,
-  });
 }
 
 function never(): AbortSignal {
