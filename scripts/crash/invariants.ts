@@ -32,7 +32,7 @@ const CASES: readonly InvariantCase[] = [
 ];
 const WATCHED = 'all the time: epochs never fall, never both stores open, nothing of the new side before OPEN';
 const PYTHON = 'after every case: CPython reads every complete line of the log';
-const UNHARMED = 'all the time: a legacy that never waits for a lock suffers no error because of us';
+export const UNHARMED = 'all the time: a legacy that never waits for a lock suffers no error because of us';
 
 export interface Checked {
   readonly name: string;

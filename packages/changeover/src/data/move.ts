@@ -24,6 +24,7 @@ import { StoresInUse, type UsedStore } from './stores-in-use.ts';
 import { buildSyncs, type BuiltSync } from './built-sync.ts';
 import { encodeKey } from './values.ts';
 import { Verification, type LiveSource } from './verification.ts';
+import { turn } from './turn.ts';
 
 export { files, sync } from './define.ts';
 
@@ -153,7 +154,7 @@ class DataMove implements DataPort {
       const store = await this.#stores.open(ctx, used);
       if (isReady && (await store.capture.intact()).length > 0) await this.#capture(ctx, used, store);
       for (;;) {
-        ctx.signal.throwIfAborted();
+        await turn(ctx);
         const batch = await store.capture.pending(BATCH_CHANGES);
         const size = batch.changes.length + batch.rescan.length;
         pending += isReady ? batch.remaining : size + batch.remaining;
@@ -300,7 +301,7 @@ class DataMove implements DataPort {
     for (const used of this.#stores.of(ctx, sourceSide(direction))) {
       const store = await this.#stores.open(ctx, used);
       for (let round = 0; round < MAX_LAST_ROUNDS; round++) {
-        ctx.signal.throwIfAborted();
+        await turn(ctx);
         const batch = await store.capture.pending(BATCH_CHANGES);
         if (batch.changes.length + batch.rescan.length === 0) break;
         applied += await (await this.#applier(ctx, direction)).apply(ctx, used, batch);

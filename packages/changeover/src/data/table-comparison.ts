@@ -4,6 +4,7 @@ import { RowComparison } from './canonical.ts';
 import type { TableMap } from './mapping.ts';
 import type { RowMapper } from './row-mapper.ts';
 import { encodeKey, keyOf } from './values.ts';
+import { turn } from './turn.ts';
 
 export interface Difference {
   /** `extra`: in the target alone. */
@@ -175,7 +176,7 @@ export class TableComparison {
     { name, key }: { readonly name: string; readonly key: readonly string[] },
   ): AsyncGenerator<Row[]> {
     for (let after: Key | null = null; ;) {
-      ctx.signal.throwIfAborted();
+      await turn(ctx);
       const rows: Row[] = await store.chunk(name, after, this.#chunkRows);
       if (rows.length > 0) yield rows;
       const last = rows.at(-1);

@@ -9,6 +9,7 @@ import type { TableMap } from './mapping.ts';
 import { RowMapper, type Fate } from './row-mapper.ts';
 import { TableComparison } from './table-comparison.ts';
 import { decodeKey, encodeKey, hashRows, keyOf } from './values.ts';
+import { turn } from './turn.ts';
 
 /** Each round takes in the rows that hold a unique value of the former one; a chain of moved values longer than this is not believed. */
 const MAX_WIDENINGS = 16;
@@ -102,7 +103,7 @@ export class TableSync {
     };
     let ahead = this.#chunkAfter(ctx, map, last?.lastKey ?? null, { seq, done, progress });
     for (let isComplete = false; !isComplete;) {
-      ctx.signal.throwIfAborted();
+      await turn(ctx);
       ctx.faults.at('data.copy.before_chunk');
       const chunk = await ahead;
       isComplete = chunk.entry.complete;
@@ -186,6 +187,7 @@ export class TableSync {
     const stays = new Set<string>();
     const fates: Fate[] = [];
     for (let after: Key | null = null, isLast = false; !isLast;) {
+      await turn(ctx);
       const rows: Row[] = await this.source.chunk(map.source.name, after, this.#chunkRows);
       isLast = rows.length < this.#chunkRows;
       const last = rows.at(-1);

@@ -6,6 +6,7 @@ import type { TableMap } from './mapping.ts';
 import type { Difference } from './table-comparison.ts';
 import type { TableSync } from './table-sync.ts';
 import { decodeKey, encodeKey } from './values.ts';
+import { turn } from './turn.ts';
 
 /** A key that differs this often without a change pending differs for good. */
 const CERTAIN_AFTER = 3;
@@ -90,7 +91,7 @@ export class Verification {
     const suspects: Difference[] = [];
     const all = [...keys].map(decodeKey);
     for (let start = 0; start < all.length; start += KEYS_AT_ONCE) {
-      ctx.signal.throwIfAborted();
+      await turn(ctx);
       const { differences } = await this.#sync.comparison.keys(ctx, map, all.slice(start, start + KEYS_AT_ONCE));
       suspects.push(...differences);
     }
@@ -153,8 +154,10 @@ export class Verification {
 
   async #compareKeys(ctx: Context, map: TableMap, keys: readonly Key[]): Promise<Difference[]> {
     const found: Difference[] = [];
-    for (let start = 0; start < keys.length; start += KEYS_AT_ONCE)
+    for (let start = 0; start < keys.length; start += KEYS_AT_ONCE) {
+      await turn(ctx);
       found.push(...(await this.#sync.comparison.keys(ctx, map, keys.slice(start, start + KEYS_AT_ONCE))).differences);
+    }
     return found;
   }
 

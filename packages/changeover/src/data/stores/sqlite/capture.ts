@@ -109,15 +109,20 @@ export class SqliteCapture implements Capture {
   }
 
   async remove(): Promise<void> {
-    const connection = this.#connection;
-    if (!connection.hasGate()) return;
-    await connection.change(() => {
-      const triggers = connection.all(
-        "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'changeover\\_capture\\_%' ESCAPE '\\'",
-      );
-      for (const [name] of triggers) connection.exec(`DROP TRIGGER ${quoted(String(name))}`);
-      connection.exec('DROP TABLE IF EXISTS changeover_changes; DROP TABLE IF EXISTS changeover_captured');
+    if (!this.#connection.hasGate()) return;
+    await this.#connection.changeBriefly(() => {
+      this.drop();
     });
+  }
+
+  /** The removal itself, inside of a transaction. */
+  drop(): void {
+    const connection = this.#connection;
+    const triggers = connection.all(
+      "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'changeover\\_capture\\_%' ESCAPE '\\'",
+    );
+    for (const [name] of triggers) connection.exec(`DROP TRIGGER ${quoted(String(name))}`);
+    connection.exec('DROP TABLE IF EXISTS changeover_changes; DROP TABLE IF EXISTS changeover_captured');
   }
 
   #exists(): boolean {

@@ -135,24 +135,33 @@ export class SqliteConnection {
    * commit, and does not wait for the disk. Only for what may be lost with a loss of power, because it is then noticed or made again.
    */
   async changeBriefly<T>(work: () => T): Promise<T> {
-    if (this.#isLocked) return this.change(work);
-    await this.#afterCommit();
-    this.#db.exec('PRAGMA synchronous = NORMAL');
-    try {
-      return await this.change(work);
-    } finally {
-      this.#db.exec('PRAGMA synchronous = FULL');
-    }
+    return this.#isLocked ? this.change(work) : this.#briefly(() => this.change(work));
   }
 
   async prepare(): Promise<void> {
-    if (!this.hasGate()) {
-      await this.#afterCommit();
-      await this.patiently(() => {
-        this.#db.exec(`BEGIN IMMEDIATE; ${GATE} COMMIT`);
-      });
-    }
+    if (!this.hasGate())
+      await this.#briefly(() =>
+        this.patiently(() => {
+          this.#db.exec(`BEGIN IMMEDIATE; ${GATE} COMMIT`);
+        }),
+      );
     await this.installEpoch(this.#epoch);
+  }
+
+  /** The last transaction of ours, brief too: `work` takes away the rest, and with the gate nothing of us is left. */
+  async dissolve(work: () => void): Promise<void> {
+    await this.#briefly(() =>
+      this.patiently(() => {
+        this.#db.exec('BEGIN IMMEDIATE');
+        try {
+          this.#passGate(this.#epoch);
+          work();
+          this.#db.exec('DROP TABLE changeover_ledger; DROP TABLE changeover_gate; COMMIT');
+        } finally {
+          if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+        }
+      }),
+    );
   }
 
   async installEpoch(epoch: number): Promise<void> {
@@ -199,6 +208,16 @@ export class SqliteConnection {
   close(): void {
     this.#statements.clear();
     if (this.#db.isOpen) this.#db.close();
+  }
+
+  async #briefly<T>(transact: () => Promise<T>): Promise<T> {
+    await this.#afterCommit();
+    this.#db.exec('PRAGMA synchronous = NORMAL');
+    try {
+      return await transact();
+    } finally {
+      this.#db.exec('PRAGMA synchronous = FULL');
+    }
   }
 
   /** Resolves when another connection has just committed, or when none does for a while. */

@@ -188,7 +188,7 @@ export class OpenSqlite implements OpenStore {
     const { faults } = this.#connection.ctx;
     await this.#connection.change(
       () => {
-        for (const name of this.#fences()) this.#connection.exec(`DROP TRIGGER ${quoted(name)}`);
+        this.#dropFences();
       },
       () => {
         faults.at('data.unfence.before_commit');
@@ -211,11 +211,9 @@ export class OpenSqlite implements OpenStore {
 
   async uninstall(): Promise<void> {
     if (!this.#connection.hasGate()) return;
-    await this.unfence();
-    await this.capture.remove();
-    await this.#connection.change(() => undefined);
-    await this.#connection.patiently(() => {
-      this.#connection.exec('BEGIN IMMEDIATE; DROP TABLE changeover_ledger; DROP TABLE changeover_gate; COMMIT');
+    await this.#connection.dissolve(() => {
+      this.#dropFences();
+      this.capture.drop();
     });
   }
 
@@ -229,6 +227,10 @@ export class OpenSqlite implements OpenStore {
     for (const table of tables)
       for (const trigger of fenceTriggers(this.#shape(table).name))
         if (!present.has(trigger.name)) this.#connection.exec(trigger.sql);
+  }
+
+  #dropFences(): void {
+    for (const name of this.#fences()) this.#connection.exec(`DROP TRIGGER ${quoted(name)}`);
   }
 
   #fences(): string[] {
