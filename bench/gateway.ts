@@ -128,6 +128,7 @@ function contextFor(stateDir: string): Context {
     stateDir,
     runId: 'bench',
     epoch: 1,
+    liveSide: null,
     signal,
     faults: { at: () => undefined },
     clock: {

@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { ChangeoverError } from '../errors.ts';
 import type { Context } from '../plan/context.ts';
-import type { CatchUp, DataPort, LockedData, TableSummary } from '../plan/ports.ts';
+import type { CatchUp, DataPort, LockedData, Quietly, TableSummary } from '../plan/ports.ts';
 import type { OpenStore } from '../plan/stores.ts';
 import type { DataDefinition, SyncDefinition } from '../plan/sync.ts';
 import {
@@ -44,6 +44,8 @@ const MAX_LAST_ROUNDS = 1000;
 export function createDataMove(definitions: readonly DataDefinition[]): DataPort {
   return new DataMove(definitions);
 }
+
+const directly: Quietly = (act) => act();
 
 class DataMove implements DataPort {
   readonly spec: Json;
@@ -98,21 +100,23 @@ class DataMove implements DataPort {
   async installEpoch(ctx: Context): Promise<void> {
     for (const used of this.#allStores(ctx)) {
       const store = await this.#stores.openIfPresent(ctx, used);
-      await store?.installEpoch(ctx.epoch);
+      await store?.installEpoch(ctx.epoch, { isLive: ctx.liveSide === used.side });
     }
     for (const files of this.#files) await files.installEpoch(ctx);
   }
 
   /** The legacy's capture comes first: a row that the copy reads later is then either read as it is or captured when it changes. */
-  async prepare(ctx: Context): Promise<void> {
+  async prepare(ctx: Context, quietly: Quietly = directly): Promise<void> {
     this.#built.clear();
     const hasBegun = await this.#hasBegun(ctx);
     for (const used of this.#stores.of(ctx, 'legacy')) {
       const store = await this.#stores.open(ctx, used);
-      await store.prepare();
-      // Before anything was copied nothing can have been missed.
-      if (hasBegun) await this.#capture(ctx, used, store);
-      else await store.capture.install(used.tables);
+      await this.#onLive(ctx, used, quietly, async () => {
+        await store.prepare();
+        // Before anything was copied nothing can have been missed.
+        if (hasBegun) await this.#capture(ctx, used, store);
+        else await store.capture.install(used.tables);
+      });
     }
     for (const used of this.#stores.of(ctx, 'next')) {
       const store = await this.#stores.open(ctx, used);
@@ -212,7 +216,11 @@ class DataMove implements DataPort {
     return false;
   }
 
-  async uninstall(ctx: Context, { emptyTarget }: { readonly emptyTarget: boolean }): Promise<void> {
+  async uninstall(
+    ctx: Context,
+    { emptyTarget }: { readonly emptyTarget: boolean },
+    quietly: Quietly = directly,
+  ): Promise<void> {
     if (emptyTarget)
       for (const used of this.#stores.of(ctx, 'next')) {
         const store = await this.#stores.openIfPresent(ctx, used);
@@ -223,7 +231,7 @@ class DataMove implements DataPort {
     ctx.faults.at('data.uninstall.emptied');
     for (const used of this.#allStores(ctx)) {
       const store = await this.#stores.openIfPresent(ctx, used);
-      await store?.uninstall();
+      if (store !== null) await this.#onLive(ctx, used, quietly, () => store.uninstall());
     }
     this.#built.clear();
     rmSync(stateFolder(ctx), { recursive: true, force: true });
@@ -234,6 +242,10 @@ class DataMove implements DataPort {
     this.#built.clear();
     await this.#stores.close();
     for (const files of this.#files) await files.close();
+  }
+
+  #onLive(ctx: Context, { side, store }: UsedStore, quietly: Quietly, act: () => Promise<void>): Promise<void> {
+    return store.hasOneWriter === true && ctx.liveSide === side ? quietly(act) : act();
   }
 
   #allStores(ctx: Context): UsedStore[] {

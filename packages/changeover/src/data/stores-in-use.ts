@@ -53,7 +53,7 @@ export class StoresInUse {
     const opened = await entry.open;
     const { epoch } = ctx;
     if (epoch > entry.epoch) {
-      await opened.installEpoch(epoch);
+      await opened.installEpoch(epoch, { isLive: ctx.liveSide === side });
       entry.epoch = epoch;
     }
     return opened;

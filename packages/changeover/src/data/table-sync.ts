@@ -102,6 +102,7 @@ export class TableSync {
       unit: 'rows',
     };
     let ahead = this.#chunkAfter(ctx, map, last?.lastKey ?? null, { seq, done, progress });
+    ahead.catch(() => undefined);
     for (let isComplete = false; !isComplete;) {
       await turn(ctx);
       ctx.faults.at('data.copy.before_chunk');

@@ -41,7 +41,9 @@ function context(clock: Clock = systemClock()): Context {
   const report = { progress: () => undefined, warn: () => undefined, log: () => undefined };
   const { signal } = new AbortController();
   const runId = journal.currentRun()?.id ?? 'none';
-  return { root: temp.path, stateDir: temp.path, runId, epoch: owner.epoch, signal, faults: NO_FAULTS, clock, report };
+  const { epoch } = owner;
+  const { path: root } = temp;
+  return { root, stateDir: root, runId, epoch, liveSide: null, signal, faults: NO_FAULTS, clock, report };
 }
 
 function step(name: string, given: Partial<Step> = {}): Step {

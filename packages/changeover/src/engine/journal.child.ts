@@ -28,6 +28,7 @@ function contextOf(owner: Owner): Context {
     stateDir,
     runId: journal.currentRun()?.id ?? 'none',
     epoch: owner.epoch,
+    liveSide: null,
     signal: new AbortController().signal,
     faults,
     clock,

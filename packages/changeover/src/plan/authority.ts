@@ -75,6 +75,11 @@ export function isInTransition(state: CutoverState): boolean {
   return HOLD_OF[state] !== 'none' || state === 'RB_REHEARSE';
 }
 
+/** The side at which requests are, writes included; null during a switch. */
+export function liveSide({ state, side }: Authority): Side | null {
+  return isInTransition(state) ? null : side;
+}
+
 /** How a process that may not write the journal follows the authority (the gateway's workers). */
 export interface AuthoritySource {
   /** The row as it is now. Throws when the journal cannot be read; the caller must then hold. */

@@ -1,4 +1,5 @@
 import type { CrashPoint } from './crash-points.ts';
+import type { Side } from './words.ts';
 
 /**
  * Named places where a process may die. In production a no-op; in tests the implementation kills the process
@@ -46,6 +47,8 @@ export interface Context {
   readonly runId: string;
   /** Fencing token of the owner on whose behalf this runs; every store write checks it at the store's gate. */
   readonly epoch: number;
+  /** The side at which requests are right now; null during a switch. */
+  readonly liveSide: Side | null;
   readonly signal: AbortSignal;
   readonly faults: Faults;
   readonly clock: Clock;

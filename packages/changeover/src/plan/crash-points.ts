@@ -24,6 +24,7 @@ export const CRASH_POINTS = [
   'engine.unit.recorded',
   'engine.unit.stopping',
   'engine.unit.stopped',
+  'engine.hold.begun',
   'engine.restore.intended',
   'engine.restore.stopped',
   'engine.restore.started',

@@ -75,6 +75,9 @@ export interface CatchUp {
  * All data of a plan: its syncs and the stores they share. One store may take part in several syncs, so locks and fences
  * are made here and not per sync. Every call is safe to repeat after a crash.
  */
+/** Does a short piece of work on a store that has one writer at a time, while no request is at the side that serves. */
+export type Quietly = (act: () => Promise<void>) => Promise<void>;
+
 export interface DataPort extends PlanPart {
   check(ctx: Context): Promise<Finding[]>;
   footprint(ctx: Context): Promise<Footprint[]>;
@@ -84,7 +87,7 @@ export interface DataPort extends PlanPart {
   /** Puts the owner's epoch into every store's gate, so that a dead owner's late transactions fail. Before any recovery. */
   installEpoch(ctx: Context): Promise<void>;
   /** Bookkeeping tables, fence of the next side, capture on the legacy side. */
-  prepare(ctx: Context): Promise<void>;
+  prepare(ctx: Context, quietly?: Quietly): Promise<void>;
   /** Chunked copy with ledger; goes on where a killed copy of the same run stopped. */
   copy(ctx: Context): Promise<void>;
   /** Capture on the next side for the way back. */
@@ -106,7 +109,7 @@ export interface DataPort extends PlanPart {
   /** True when at least one store of the side refuses foreign writes now. */
   isFenced(ctx: Context, side: Side): Promise<boolean>;
   /** Removes everything of ours from both sides; `emptyTarget` also the rows that this run added to next. */
-  uninstall(ctx: Context, options: { readonly emptyTarget: boolean }): Promise<void>;
+  uninstall(ctx: Context, options: { readonly emptyTarget: boolean }, quietly?: Quietly): Promise<void>;
   /** Closes connections. */
   close(): Promise<void>;
 }

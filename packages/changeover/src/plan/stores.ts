@@ -30,6 +30,8 @@ export interface Store {
   identity(ctx: Pick<Context, 'root'>): string;
   /** A store with triggers refuses writes by itself; a file is fenced by stopping the unit that writes it. */
   readonly fencedBy: 'store' | 'unit';
+  /** One writer at a time: a program that does not wait for its turn fails when it meets ours. Absent: no. */
+  readonly hasOneWriter?: true;
   open(ctx: Context, side: Side): Promise<OpenStore>;
 }
 
@@ -106,8 +108,11 @@ export interface OpenStore {
 
   /** Bookkeeping (gate, ledger, fence function); idempotent. */
   prepare(): Promise<void>;
-  /** Raises the gate to `epoch`; never lowers it. */
-  installEpoch(epoch: number): Promise<void>;
+  /**
+   * Raises the gate to `epoch`; never lowers it. With `isLive` requests are at this store: one that has one writer at a time raises its gate
+   * with its next write instead, so that no request meets a write of ours that changes nothing.
+   */
+  installEpoch(epoch: number, options?: { readonly isLive: boolean }): Promise<void>;
   /** One transaction: lock the gate, check the epoch, bypass fence and capture, write, ledger, commit. */
   write(batch: WriteBatch): Promise<void>;
   /** Only for `whole` stores: makes the content exactly these rows, durably and atomically; leaves the bytes alone if it already is. */

@@ -10,6 +10,7 @@ export function testContext(folder: string, overrides: Partial<Context> = {}): C
     stateDir: path.join(folder, 'state'),
     runId: 'run-1',
     epoch: 1,
+    liveSide: null,
     signal: new AbortController().signal,
     faults: { at: () => undefined },
     clock: {

@@ -38,6 +38,7 @@ function context(signal: AbortSignal = new AbortController().signal): Context {
     stateDir: '/nowhere',
     runId: 'run',
     epoch: 1,
+    liveSide: null,
     signal,
     faults: NO_FAULTS,
     clock: {

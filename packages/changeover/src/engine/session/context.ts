@@ -1,3 +1,4 @@
+import { liveSide } from '../../plan/authority.ts';
 import type { Context } from '../../plan/context.ts';
 import type { Owner } from '../ownership.ts';
 import type { Parts } from './parts.ts';
@@ -11,9 +12,12 @@ export function ownedContext(parts: Parts, owner: Owner, signal: AbortSignal): C
   return {
     ...readContext(parts, signal),
     runId: runId ?? NO_RUN,
-    // A getter: the epoch of an owner may grow while its context lives.
+    // Getters: the epoch of an owner may grow while its context lives, and the side may change.
     get epoch() {
       return owner.epoch;
+    },
+    get liveSide() {
+      return liveSide(parts.journal.authority());
     },
     report: {
       progress: () => undefined,
@@ -36,6 +40,9 @@ export function readContext(parts: Parts, signal: AbortSignal): Context {
     stateDir: parts.stateDir,
     runId: parts.journal.currentRun()?.id ?? NO_RUN,
     epoch: 0,
+    get liveSide() {
+      return liveSide(parts.journal.authority());
+    },
     signal,
     faults: parts.faults,
     clock: parts.clock,

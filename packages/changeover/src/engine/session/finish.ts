@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { ChangeoverError } from '../../errors.ts';
 import type { RunOutcome } from '../../plan/api.ts';
+import { undisturbed } from './hold.ts';
 import type { Parts } from './parts.ts';
 import { owning, requireRun } from './run.ts';
 
@@ -24,7 +25,7 @@ export function finish(parts: Parts, signal: AbortSignal): Promise<RunOutcome> {
       if (applied === 0 && pending === 0) break;
     }
     for (const unit of parts.plan.legacy.units) await unit.stop(ctx);
-    await parts.data.uninstall(ctx, { emptyTarget: false });
+    await parts.data.uninstall(ctx, { emptyTarget: false }, (act) => undisturbed(ctx, parts, owner, act));
     owner.setRunStatus(run.id, 'finished');
     owner.progress(run.id, 1, 0);
     parts.emit({ event: 'stage', stage: 'cleanup', status: 'completed' });
@@ -38,13 +39,13 @@ export function finish(parts: Parts, signal: AbortSignal): Promise<RunOutcome> {
  */
 export async function uninstall(parts: Parts, signal: AbortSignal): Promise<{ readonly removed: readonly string[] }> {
   const removed: string[] = [];
-  await owning(parts, 'uninstall', signal, async (_owner, ctx) => {
+  await owning(parts, 'uninstall', signal, async (owner, ctx) => {
     const run = parts.journal.currentRun();
     if (run !== null)
       requireRun(parts, 'uninstall', ['finished', 'rolled_back', 'failed'], 'a run that is finished or rolled back');
     await parts.data.installEpoch(ctx);
     const footprint = await parts.data.footprint(ctx);
-    await parts.data.uninstall(ctx, { emptyTarget: false });
+    await parts.data.uninstall(ctx, { emptyTarget: false }, (act) => undisturbed(ctx, parts, owner, act));
     removed.push(...footprint.map(({ where, adds }) => `${where}: ${adds}`));
     if (await parts.gateway.isRunning(ctx)) {
       await parts.gateway.stop(ctx);

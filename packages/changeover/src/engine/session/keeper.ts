@@ -7,6 +7,7 @@ import type { Direction } from '../../plan/words.ts';
 import { recover } from '../cutover/recover.ts';
 import type { Owner } from '../ownership.ts';
 import { ownedContext } from './context.ts';
+import { isLeftHeld, releaseRequests } from './hold.ts';
 import { cutoverParts, type Parts } from './parts.ts';
 import { finishRestore, isRestoring } from './restore.ts';
 
@@ -19,7 +20,8 @@ const RETRY_AFTER_ERROR_MS = 1000;
 const HEARTBEAT_MS = 1000;
 
 type Task =
-  { readonly kind: 'none' | 'recover' | 'restore' } | { readonly kind: 'follow'; readonly direction: Direction };
+  | { readonly kind: 'none' | 'recover' | 'restore' | 'release' }
+  | { readonly kind: 'follow'; readonly direction: Direction };
 
 /**
  * The process that acts when nobody is at the keyboard. It follows the data while no command runs (forward before the cutover, in
@@ -38,7 +40,7 @@ export async function keep(parts: Parts, signal: AbortSignal): Promise<void> {
     const task = taskOf(parts);
     const owner = task.kind === 'none' ? null : await takeOwnership(parts, task, signal);
     if (owner === null) {
-      await pause(clock, task.kind === 'recover' ? TRANSITION_POLL_MS : IDLE_POLL_MS, signal);
+      await pause(clock, parts.journal.authority().leaseUntilMs !== null ? TRANSITION_POLL_MS : IDLE_POLL_MS, signal);
       continue;
     }
     let failed = false;
@@ -58,6 +60,7 @@ function taskOf(parts: Parts): Task {
   const authority = parts.journal.authority();
   if (isInTransition(authority.state)) return { kind: 'recover' };
   if (isRestoring(parts)) return { kind: 'restore' };
+  if (isLeftHeld(parts)) return { kind: 'release' };
   const run = parts.journal.currentRun();
   // A plan that changed since the run began must not move data by its new rules.
   if (run === null || run.hash !== parts.planHash || run.undoing !== null) return { kind: 'none' };
@@ -99,6 +102,8 @@ async function act(parts: Parts, owner: Owner, signal: AbortSignal): Promise<voi
     settleRun(parts, owner);
   } else if (task.kind === 'restore') {
     await finishRestore(ctx, parts, owner);
+  } else if (task.kind === 'release') {
+    await releaseRequests(ctx, parts, owner);
   } else if (task.kind === 'follow') {
     await follow(ctx, parts, owner, task.direction);
   }

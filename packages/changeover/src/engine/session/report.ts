@@ -285,10 +285,8 @@ function nameOf(side: Side): string {
   return side === 'legacy' ? 'the legacy' : 'the new side';
 }
 
-/** The steps are only listed, none is done. */
-const NOBODY = { put: () => undefined };
-
-/** The titles of the steps, without needing to own anything. */
+/** The titles of the steps, without needing to own anything: they are only listed, none is done. */
 function planSteps(parts: Parts): string[] {
-  return runSteps(parts, NOBODY).map(({ stage, title }) => `${stage}: ${title}`);
+  const nobody = { put: () => undefined, setAuthority: () => parts.journal.authority() };
+  return runSteps(parts, nobody).map(({ stage, title }) => `${stage}: ${title}`);
 }

@@ -2,13 +2,13 @@ import type { Context } from '../../plan/context.ts';
 import type { Json } from '../../plan/words.ts';
 import { ChangeoverError } from '../../errors.ts';
 import { CUTOVER_STATES } from '../../plan/authority.ts';
-import { holdLease, openLease, startDeadline, withoutCancel } from '../cutover/machine.ts';
+import { openLease, withoutCancel } from '../cutover/machine.ts';
 import type { Owner } from '../ownership.ts';
+import { holdRequests, releaseRequests } from './hold.ts';
 import type { Parts } from './parts.ts';
 
 /** Name under which a begun restore leaves what has to be done to end it. */
 const INTENT = 'restore.intent';
-const RELEASE_DEADLINE_MS = 15_000;
 
 interface RestoreIntent {
   readonly snapshot: string;
@@ -54,17 +54,8 @@ async function carryOut(ctx: Context, parts: Parts, owner: Owner, intent: Restor
 }
 
 async function standStill(ctx: Context, parts: Parts, owner: Owner): Promise<void> {
-  const { legacy, cutover } = parts.plan;
-  const deadline = startDeadline(ctx, cutover.holdDeadlineMs);
-  const { version } = owner.setAuthority(parts.journal.authority().version, {
-    operatorHold: true,
-    lease: holdLease(ctx, deadline),
-    reason: 'a snapshot is put back',
-  });
-  if (await parts.gateway.isRunning(ctx)) {
-    await parts.gateway.acknowledged(deadline.ctx, version, deadline.untilMs);
-    await parts.gateway.drained(deadline.ctx, 'legacy', deadline.untilMs);
-  }
+  const { legacy } = parts.plan;
+  const deadline = await holdRequests(ctx, parts, owner, 'a snapshot is put back');
   for (const writer of legacy.writers) await writer.pause(deadline.ctx);
   for (const unit of legacy.units) await unit.stop(deadline.ctx);
   ctx.faults.at('engine.restore.stopped');
@@ -77,13 +68,7 @@ async function serveAgain(given: Context, parts: Parts, owner: Owner, intent: Re
   for (const unit of legacy.units) if (intent.running.includes(unit.name)) await unit.start(ctx, { passive: false });
   for (const writer of legacy.writers) await writer.resume(ctx);
   ctx.faults.at('engine.restore.started');
-  const { version } = owner.setAuthority(parts.journal.authority().version, {
-    operatorHold: intent.wasHeld,
-    lease: null,
-    reason: null,
-  });
-  if (await parts.gateway.isRunning(ctx))
-    await parts.gateway.acknowledged(ctx, version, ctx.clock.monotonicMs() + RELEASE_DEADLINE_MS);
+  await releaseRequests(ctx, parts, owner, intent.wasHeld);
   owner.put(INTENT, null);
 }
 

@@ -9,6 +9,7 @@ import { assertProven, catchUpUntilClose } from '../cutover/evidence.ts';
 import { SETTINGS_HASH } from '../cutover/parts.ts';
 import type { Owner } from '../ownership.ts';
 import type { Step } from '../steps.ts';
+import { undisturbed } from './hold.ts';
 import type { Parts } from './parts.ts';
 
 const KEPT_SNAPSHOTS = 3;
@@ -19,7 +20,7 @@ const OUTPUT_TAIL_CHARACTERS = 2000;
  * Every step from nothing to READY, in order. `undo` removes what the step added and nothing else: a snapshot is never put back by
  * itself, and the gateway stays, because clients are connected to it.
  */
-export function runSteps(parts: Parts, owner: Pick<Owner, 'put'>): Step[] {
+export function runSteps(parts: Parts, owner: Pick<Owner, 'put' | 'setAuthority'>): Step[] {
   const { data, gateway, settings, snapshot, plan } = parts;
   const steps: Step[] = [
     {
@@ -84,9 +85,9 @@ export function runSteps(parts: Parts, owner: Pick<Owner, 'put'>): Step[] {
       stage: 'data',
       weight: 1,
       title: 'fence the new stores and capture changes of the legacy',
-      do: (ctx) => data.prepare(ctx),
+      do: (ctx) => data.prepare(ctx, (act) => undisturbed(ctx, parts, owner, act)),
       probe: repeat,
-      undo: (ctx) => data.uninstall(ctx, { emptyTarget: true }),
+      undo: (ctx) => data.uninstall(ctx, { emptyTarget: true }, (act) => undisturbed(ctx, parts, owner, act)),
     },
     {
       name: 'copyData',

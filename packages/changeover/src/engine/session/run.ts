@@ -8,6 +8,7 @@ import { executeSteps } from '../execute.ts';
 import type { Owner } from '../ownership.ts';
 import type { Run } from '../runs.ts';
 import { ownedContext } from './context.ts';
+import { isLeftHeld, releaseRequests } from './hold.ts';
 import { settleRun } from './keeper.ts';
 import { cutoverParts, type Parts } from './parts.ts';
 import { finishRestore, isRestoring } from './restore.ts';
@@ -36,7 +37,7 @@ export async function owning<Result>(
     if (isRestoring(parts)) {
       ctx.report.log('a restore was left unfinished; it is finished first');
       await finishRestore(ctx, parts, owner);
-    }
+    } else if (isLeftHeld(parts)) await releaseRequests(ctx, parts, owner);
     const { actor, planHash, journal } = parts;
     journal.audit({ actor, planHash, question: verb, answer: 'yes' });
     return await act(owner, ctx);

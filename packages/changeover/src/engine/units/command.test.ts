@@ -48,6 +48,7 @@ function context(signal = new AbortController().signal): Context {
     stateDir: path.join(temp.path, 'state'),
     runId: 'run',
     epoch: 1,
+    liveSide: null,
     signal,
     faults: NO_FAULTS,
     clock: systemClock(),

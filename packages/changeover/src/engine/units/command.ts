@@ -214,14 +214,17 @@ export function command(run: string, options: CommandOptions = {}): Unit {
         return;
       }
       const { until, pollMs = QUIESCE_POLL_MS } = options.quiesce;
+      let seen: string | null = null;
       for (;;) {
         const timeoutMs = deadlineMs - ctx.clock.monotonicMs();
         const answer = await ask('GET', url, { timeoutMs, signal: ctx.signal });
         const { isIdle, shown } =
           answer.status === 200 ? judge(answer.body, until.idle) : { isIdle: false, shown: answer.shown };
         if (isIdle) return;
+        // The deadline may cut the last question short; the answer to the one before tells more.
+        if (answer.status !== null || seen === null) seen = shown;
         if (ctx.clock.monotonicMs() + pollMs >= deadlineMs) {
-          throw new ChangeoverError('CHG_ENGINE_NOT_IDLE', { name, url: url.href, answer: shown });
+          throw new ChangeoverError('CHG_ENGINE_NOT_IDLE', { name, url: url.href, answer: seen });
         }
         await ctx.clock.sleep(pollMs, ctx.signal);
       }

@@ -136,6 +136,7 @@ function contextFor(folder: string): Context {
     stateDir: folder,
     runId: 'test',
     epoch: 1,
+    liveSide: null,
     signal: new AbortController().signal,
     faults: { at: () => undefined },
     clock: {

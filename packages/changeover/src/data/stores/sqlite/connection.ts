@@ -164,9 +164,9 @@ export class SqliteConnection {
     );
   }
 
-  async installEpoch(epoch: number): Promise<void> {
+  async installEpoch(epoch: number, isLive = false): Promise<void> {
     this.#epoch = epoch;
-    if (!this.hasGate() || this.#gateEpoch() >= epoch) return;
+    if (isLive || !this.hasGate() || this.#gateEpoch() >= epoch) return;
     await this.changeBriefly(() => undefined);
     this.ctx.faults.at('data.epoch.installed');
   }

@@ -92,8 +92,8 @@ export class OpenSqlite implements OpenStore {
     await this.#connection.prepare();
   }
 
-  async installEpoch(epoch: number): Promise<void> {
-    await this.#connection.installEpoch(epoch);
+  async installEpoch(epoch: number, { isLive } = { isLive: false }): Promise<void> {
+    await this.#connection.installEpoch(epoch, isLive);
   }
 
   async write(batch: WriteBatch): Promise<void> {

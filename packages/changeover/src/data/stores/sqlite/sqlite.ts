@@ -28,6 +28,7 @@ class SqliteStore implements Store {
   readonly writes = 'rows';
   readonly kind = 'sqlite';
   readonly fencedBy = 'store';
+  readonly hasOneWriter = true;
   readonly spec: Json;
   readonly #file: string;
   readonly #busyTimeoutMs: number | null;
