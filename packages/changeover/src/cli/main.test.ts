@@ -298,14 +298,16 @@ describe('questions', () => {
   });
 
   it('are never asked by a dry run, a list, or a verb that only reads', async () => {
-    const returned = [{ table: 'events', rows: 2 }];
+    const legacy = [{ table: 'events', rows: 2 }];
     const script: Script = {
-      rollback: () => Promise.resolve({ status: 'live', verdicts: [], returned }),
+      rollback: () => Promise.resolve({ status: 'live', verdicts: [], legacy }),
       snapshots: () => Promise.resolve([]),
       restore: () => Promise.resolve({ lost: [], restored: 1 }),
       traffic: () => Promise.resolve(null),
     };
-    expect((await cli('rollback --dry-run', { script })).stdout).toBe('A rollback would return\n  2 rows of events\n');
+    expect((await cli('rollback --dry-run', { script })).stdout).toBe(
+      'The legacy, kept current, would serve again with\n  2 rows of events\n',
+    );
     expect((await cli('restore', { script })).code).toBe(0);
     expect((await cli('restore s1 --dry-run', { script })).stdout).toBe(
       'Would restore 1 file\nNothing would be lost.\n',

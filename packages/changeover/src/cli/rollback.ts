@@ -8,9 +8,14 @@ export const rollback: Verb = {
   summary: 'back to the legacy, with everything written since',
   details:
     'At any time until `changeover finish`. Before the cutover it removes what the run has added; after it the legacy gets every write of the new side first.',
-  options: [{ flags: '--dry-run', description: 'count what would be returned; changes nothing' }],
+  options: [
+    {
+      flags: '--dry-run',
+      description: 'show what the legacy would hold, and what it cannot take back; changes nothing',
+    },
+  ],
   examples: [
-    { command: 'changeover rollback --dry-run', does: 'what it would return, and what it cannot' },
+    { command: 'changeover rollback --dry-run', does: 'what the legacy would hold, and what it cannot take back' },
     { command: 'changeover rollback', does: 'show what it means, ask, and go back' },
   ],
   async run(call) {
@@ -18,7 +23,7 @@ export const rollback: Verb = {
     if (!dryRun && !(await call.ask('rollback'))) return DECLINED;
     const { style } = call.screen;
     const outcome = await call.changeover.rollback({ dryRun, signal: call.signal });
-    const returned = outcome.returned
+    const legacy = outcome.legacy
       .filter(({ rows }) => rows > 0)
       .map(({ table, rows }) => `  ${plural(rows, 'row')} of ${cleanLine(table)}`);
     const verdicts = renderVerdicts(call.screen, untold(call, outcome.verdicts));
@@ -28,10 +33,11 @@ export const rollback: Verb = {
         ({ table, rows, reason }) =>
           `  ${style.warn('!')} not ${plural(rows, 'row')} of ${cleanLine(table)}: ${cleanLine(reason)}`,
       );
-      const headline = returned.length === 0 ? 'A rollback would have no rows to return.' : 'A rollback would return';
+      const headline =
+        legacy.length === 0 ? 'The legacy has no rows.' : 'The legacy, kept current, would serve again with';
       return {
         exitCode: 0,
-        text: [headline, ...returned, ...kept, ...verdicts].join('\n'),
+        text: [headline, ...legacy, ...kept, ...verdicts].join('\n'),
         result: { ...outcome, notReturnable },
       };
     }
@@ -41,8 +47,8 @@ export const rollback: Verb = {
       exitCode: isBack ? 0 : exitCodeOf(outcome.status) || 1,
       text: [
         ...verdicts,
-        `${headline}${returned.length === 0 ? '' : isBack ? '; returned' : '; returned so far'}`,
-        ...returned,
+        `${headline}${legacy.length === 0 ? '' : '; the legacy has'}`,
+        ...legacy,
         ...(await standing(call)),
       ].join('\n'),
       result: outcome,

@@ -33,7 +33,7 @@ export const run: Verb = {
     const { changeover, signal } = call;
     const ready = await changeover.run({ signal, ...(until === undefined || isPastTheSwitch(until) ? {} : { until }) });
     if (!through || ready.status !== 'ready' || (until !== undefined && !isPastTheSwitch(until)))
-      return answer(call, ready);
+      return answer(call, ready, until);
     // Asked only now: what the cutover rests on has just been measured.
     if (!(await call.ask('cutover'))) return answer(call, ready);
     return answer(call, await changeover.run({ signal, through, ...(until === undefined ? {} : { until }) }));
@@ -54,10 +54,11 @@ const WORDS: Readonly<Record<RunOutcome['status'], string>> = {
   running: 'Stopped on the way; it can go on.',
 };
 
-async function answer(call: Call, outcome: RunOutcome): Promise<Answer> {
+async function answer(call: Call, outcome: RunOutcome, until?: Stage): Promise<Answer> {
   const { screen } = call;
   const verdicts = renderVerdicts(screen, untold(call, outcome.verdicts));
-  const exitCode = exitCodeOf(outcome.status);
+  const isAsked = until !== undefined && outcome.status === 'running';
+  const exitCode = isAsked ? 0 : exitCodeOf(outcome.status);
   const mark = {
     0: screen.style.good('✔'),
     1: screen.style.bad('✖'),
@@ -68,7 +69,7 @@ async function answer(call: Call, outcome: RunOutcome): Promise<Answer> {
     exitCode,
     text: [
       ...verdicts,
-      `${mark} ${WORDS[outcome.status]}  ${outcome.verdicts.length === 0 ? '' : summarizeVerdicts(screen, outcome.verdicts)}`.trimEnd(),
+      `${mark} ${isAsked ? `Done up to ${until}; \`changeover run\` goes on.` : WORDS[outcome.status]}  ${outcome.verdicts.length === 0 ? '' : summarizeVerdicts(screen, outcome.verdicts)}`.trimEnd(),
       ...(await standing(call)),
     ].join('\n'),
     result: outcome,

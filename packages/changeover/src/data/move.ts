@@ -19,6 +19,7 @@ import { FilesSync } from './files/index.ts';
 import { Applier } from './applier.ts';
 import { LockedStores, release, type LockedStore } from './locked-data.ts';
 import { NotReturnable } from './not-returnable.ts';
+import { inParts, withoutTotal } from './progress.ts';
 import { checkData, checkMappings } from './plan-check.ts';
 import { StoresInUse, type UsedStore } from './stores-in-use.ts';
 import { buildSyncs, type BuiltSync } from './built-sync.ts';
@@ -128,14 +129,15 @@ class DataMove implements DataPort {
 
   /** Files come first, so that no row names one that is not there yet. */
   async copy(ctx: Context): Promise<void> {
-    for (const files of this.#files) await files.copy(ctx);
     const built = await this.#build(ctx, 'forward');
+    const next = inParts(ctx, this.#partCount(built));
+    for (const files of this.#files) await files.copy(next());
     for (const used of this.#stores.of(ctx, 'next')) {
       const store = await this.#stores.open(ctx, used);
       if (store.replace !== undefined) await (await this.#applier(ctx, 'forward')).replaceContent(ctx, used);
       else if (!(await this.#hasLedger(ctx, used, store))) await store.empty(used.tables, ctx.epoch);
     }
-    for (const { sync } of built) if (sync.target.replace === undefined) await sync.copy(ctx);
+    for (const { sync } of built) if (sync.target.replace === undefined) await sync.copy(ctx, next);
   }
 
   async prepareReverse(ctx: Context): Promise<void> {
@@ -149,7 +151,7 @@ class DataMove implements DataPort {
     let applied = 0;
     let pending = 0;
     for (const files of this.#files) {
-      const pass = await files.catchUp(ctx, direction);
+      const pass = await files.catchUp(withoutTotal(ctx), direction);
       applied += pass.applied;
       pending += pass.pending;
     }
@@ -220,7 +222,7 @@ class DataMove implements DataPort {
     ctx: Context,
     { emptyTarget }: { readonly emptyTarget: boolean },
     quietly: Quietly = directly,
-  ): Promise<void> {
+  ): Promise<Footprint[]> {
     if (emptyTarget)
       for (const used of this.#stores.of(ctx, 'next')) {
         const store = await this.#stores.openIfPresent(ctx, used);
@@ -229,19 +231,30 @@ class DataMove implements DataPort {
       }
     for (const files of this.#files) await files.uninstall(ctx, { emptyTarget });
     ctx.faults.at('data.uninstall.emptied');
+    const removed: Footprint[] = [];
     for (const used of this.#allStores(ctx)) {
       const store = await this.#stores.openIfPresent(ctx, used);
-      if (store !== null) await this.#onLive(ctx, used, quietly, () => store.uninstall());
+      if (store === null) continue;
+      const footprint = await store.footprint(await existing(store, used.tables), 'source');
+      await this.#onLive(ctx, used, quietly, async () => {
+        if (await store.uninstall()) removed.push(...footprint);
+      });
     }
     this.#built.clear();
     rmSync(stateFolder(ctx), { recursive: true, force: true });
     ctx.faults.at('data.uninstall.removed');
+    return removed;
   }
 
   async close(): Promise<void> {
     this.#built.clear();
     await this.#stores.close();
     for (const files of this.#files) await files.close();
+  }
+
+  /** Each table and each folder is one part of the progress. */
+  #partCount(built: readonly BuiltSync[]): number {
+    return this.#files.length + built.reduce((sum, { sync }) => sum + sync.maps.length, 0);
   }
 
   #onLive(ctx: Context, { side, store }: UsedStore, quietly: Quietly, act: () => Promise<void>): Promise<void> {
@@ -335,7 +348,9 @@ class DataMove implements DataPort {
     const verdicts: Verdict[] = [];
     const sources = this.#stores.of(ctx, sourceSide(direction));
     const lost = this.#notReturnable(ctx);
-    for (const { sync, sourceIdentity, countsMatch } of await this.#build(ctx, direction)) {
+    const built = await this.#build(ctx, direction);
+    const next = inParts(ctx, this.#partCount(built));
+    for (const { sync, sourceIdentity, countsMatch } of built) {
       const used = sources.find(({ identity }) => identity === sourceIdentity);
       const excused = (table: string) => (direction === 'reverse' ? lost.keys(table) : new Set<string>());
       const verification = new Verification({
@@ -344,9 +359,9 @@ class DataMove implements DataPort {
         countsMatch,
         excused,
       });
-      verdicts.push(...(await verification.run(ctx, scope)));
+      verdicts.push(...(await verification.run(ctx, scope, next)));
     }
-    for (const files of this.#files) verdicts.push(...(await files.verify(ctx, direction, scope)));
+    for (const files of this.#files) verdicts.push(...(await files.verify(next(), direction, scope)));
     return verdicts;
   }
 

@@ -58,8 +58,12 @@ async function openForCheck(
   } catch (error) {
     if (!(error instanceof ChangeoverError)) throw error;
     // The new side's schema is made by `next.setup`, which runs later.
-    const level = used.side === 'next' && error.code === 'CHG_DATA_STORE_MISSING' ? 'warning' : 'error';
-    findings.push({ level, about: used.identity, message: error.message, remedy: error.hint });
+    const isToBeMade = used.side === 'next' && error.code === 'CHG_DATA_STORE_MISSING';
+    findings.push(
+      isToBeMade
+        ? { level: 'info', about: used.identity, message: 'is not there yet; `next.setup` has to make it' }
+        : { level: 'error', about: used.identity, message: error.message, remedy: error.hint },
+    );
     return null;
   }
 }

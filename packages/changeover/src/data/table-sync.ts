@@ -83,12 +83,17 @@ export class TableSync {
     return this.maps.every(({ target }) => ledger.some((entry) => entry.table === target.name && entry.complete));
   }
 
-  /** Copies what the ledger of this run does not have yet. The target's tables are empty when the run begins. */
-  async copy(ctx: Context): Promise<void> {
+  /**
+   * Copies what the ledger of this run does not have yet. The target's tables are empty when the run begins.
+   *
+   * @param forTable The context under which each table tells its progress.
+   */
+  async copy(ctx: Context, forTable: () => Context = () => ctx): Promise<void> {
     const ledger = await this.target.ledger(ctx.runId, this.name);
     for (const map of this.maps) {
+      const own = forTable();
       const entries = ledger.filter((entry) => entry.table === map.target.name);
-      if (!entries.some((entry) => entry.complete)) await this.#copyTable(ctx, map, entries);
+      if (!entries.some((entry) => entry.complete)) await this.#copyTable(own, map, entries);
     }
   }
 

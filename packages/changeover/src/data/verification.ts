@@ -46,19 +46,20 @@ export class Verification {
     this.#excused = parts.excused;
   }
 
-  async run(ctx: Context, scope: 'full' | 'changed'): Promise<Verdict[]> {
+  /** @param forTable The context under which each table tells its progress. */
+  async run(ctx: Context, scope: 'full' | 'changed', forTable: () => Context = () => ctx): Promise<Verdict[]> {
     const bootId = ctx.clock.bootId();
     const since = scope === 'changed' ? this.#sync.changed.since(ctx.runId, bootId) : null;
     const verdicts: Verdict[] = [];
     if (since !== null) {
       for (const map of this.#sync.maps)
-        verdicts.push(await this.#changed(ctx, map, since.keys.get(map.source.name) ?? new Set(), since.full));
+        verdicts.push(await this.#changed(forTable(), map, since.keys.get(map.source.name) ?? new Set(), since.full));
       return verdicts;
     }
     const mark = this.#sync.changed.mark();
     const rows: Record<string, number> = {};
     for (const map of this.#sync.maps) {
-      const verdict = await this.#full(ctx, map);
+      const verdict = await this.#full(forTable(), map);
       rows[map.target.name] = verdict.measured;
       verdicts.push(verdict);
     }
@@ -69,12 +70,18 @@ export class Verification {
   }
 
   async #full(ctx: Context, map: TableMap): Promise<Verdict> {
+    const total = await this.#sync.source.count(map.source.name);
     let compared = 0;
     const suspects: Difference[] = [];
     for await (const { rows, differences } of this.#sync.comparison.all(ctx, map)) {
       compared += rows;
       suspects.push(...differences);
-      ctx.report.progress({ what: `verify ${map.target.name}`, done: compared, total: null, unit: 'rows' });
+      ctx.report.progress({
+        what: `verify ${map.target.name}`,
+        done: compared,
+        total: Math.max(total, compared),
+        unit: 'rows',
+      });
     }
     const { certain, changing } = await this.#settle(ctx, map, suspects);
     if (certain.length > 0) return this.#verdict(map, 'FAIL', describe(certain, compared), compared);

@@ -48,15 +48,18 @@ export class ProgressMeter {
   }
 
   update(step: Step, progress: Progress): void {
-    const { done, total } = progress;
-    this.#advance(step, total === null || total <= 0 ? 0 : Math.min(1, Math.max(0, done / total)));
+    const { part, ...told } = progress;
+    const { done, total } = told;
+    const { index, count } = part ?? { index: 0, count: 1 };
+    const fraction = total === null || total <= 0 ? 0 : Math.min(1, Math.max(0, done / total));
+    this.#advance(step, (index + fraction) / count);
     const nowMs = this.#clock.monotonicMs();
     const isLast = total !== null && done >= total;
     if (!isLast && nowMs - this.#emittedMs < EMIT_EVERY_MS) return;
     this.#emittedMs = nowMs;
     const remainingMs = this.#estimate.at(nowMs, this.#fraction);
     const { stage, name } = step;
-    this.#sinks.emit({ event: 'progress', stage, step: name, fraction: this.#fraction, ...progress, remainingMs });
+    this.#sinks.emit({ event: 'progress', stage, step: name, fraction: this.#fraction, ...told, remainingMs });
     if (nowMs - this.#recordedMs < RECORD_EVERY_MS) return;
     this.#recordedMs = nowMs;
     this.#sinks.record(this.#fraction, remainingMs);

@@ -122,7 +122,8 @@ export interface Changeover {
   rollback(options?: {
     dryRun?: boolean;
     signal?: AbortSignal;
-  }): Promise<RunOutcome & { readonly returned: readonly { table: string; rows: number }[] }>;
+    /** `legacy`: what the legacy's tables and folders hold; before the way back with `dryRun`, otherwise after it. */
+  }): Promise<RunOutcome & { readonly legacy: readonly { table: string; rows: number }[] }>;
   snapshots(): Promise<SnapshotSummary[]>;
   restore(
     id: string,

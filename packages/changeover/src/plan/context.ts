@@ -29,6 +29,8 @@ export interface Progress {
   /** Unknown while it is still being counted. */
   readonly total: number | null;
   readonly unit: 'rows' | 'bytes' | 'files' | 'steps';
+  /** Which of how many equal parts of the whole this tells of, from 0. Default: it is the whole. */
+  readonly part?: { readonly index: number; readonly count: number };
 }
 
 /** Where long work tells what it is doing. Implementations must be cheap: it is called per chunk. */

@@ -108,8 +108,11 @@ export interface DataPort extends PlanPart {
   unfence(ctx: Context, side: Side): Promise<void>;
   /** True when at least one store of the side refuses foreign writes now. */
   isFenced(ctx: Context, side: Side): Promise<boolean>;
-  /** Removes everything of ours from both sides; `emptyTarget` also the rows that this run added to next. */
-  uninstall(ctx: Context, options: { readonly emptyTarget: boolean }, quietly?: Quietly): Promise<void>;
+  /**
+   * Removes everything of ours from both sides; `emptyTarget` also the rows that this run added to next. Resolves with what was there and is
+   * gone.
+   */
+  uninstall(ctx: Context, options: { readonly emptyTarget: boolean }, quietly?: Quietly): Promise<Footprint[]>;
   /** Closes connections. */
   close(): Promise<void>;
 }

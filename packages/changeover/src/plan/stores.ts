@@ -136,8 +136,8 @@ export interface OpenStore {
 
   check(tables: readonly string[], role: 'source' | 'target'): Promise<Finding[]>;
   footprint(tables: readonly string[], role: 'source' | 'target'): Promise<Footprint[]>;
-  /** Removes everything of ours. */
-  uninstall(): Promise<void>;
+  /** Removes everything of ours. False where nothing of it was in the store. */
+  uninstall(): Promise<boolean>;
   close(): Promise<void>;
 }
 

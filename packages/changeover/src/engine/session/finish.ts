@@ -44,8 +44,8 @@ export async function uninstall(parts: Parts, signal: AbortSignal): Promise<{ re
     if (run !== null)
       requireRun(parts, 'uninstall', ['finished', 'rolled_back', 'failed'], 'a run that is finished or rolled back');
     await parts.data.installEpoch(ctx);
-    const footprint = await parts.data.footprint(ctx);
-    await parts.data.uninstall(ctx, { emptyTarget: false }, (act) => undisturbed(ctx, parts, owner, act));
+    const quietly = (act: () => Promise<void>): Promise<void> => undisturbed(ctx, parts, owner, act);
+    const footprint = await parts.data.uninstall(ctx, { emptyTarget: false }, quietly);
     removed.push(...footprint.map(({ where, adds }) => `${where}: ${adds}`));
     if (await parts.gateway.isRunning(ctx)) {
       await parts.gateway.stop(ctx);

@@ -87,7 +87,9 @@ export function runSteps(parts: Parts, owner: Pick<Owner, 'put' | 'setAuthority'
       title: 'fence the new stores and capture changes of the legacy',
       do: (ctx) => data.prepare(ctx, (act) => undisturbed(ctx, parts, owner, act)),
       probe: repeat,
-      undo: (ctx) => data.uninstall(ctx, { emptyTarget: true }, (act) => undisturbed(ctx, parts, owner, act)),
+      undo: async (ctx) => {
+        await data.uninstall(ctx, { emptyTarget: true }, (act) => undisturbed(ctx, parts, owner, act));
+      },
     },
     {
       name: 'copyData',

@@ -1,4 +1,4 @@
-import type { Changeover } from '../../plan/api.ts';
+import type { Changeover, RunOutcome } from '../../plan/api.ts';
 import type { Context } from '../../plan/context.ts';
 import { readContext } from './context.ts';
 import { finish, uninstall } from './finish.ts';
@@ -30,7 +30,10 @@ export function createSession(parts: Parts): Changeover {
     async verify({ signal } = {}) {
       const ctx = reading(signal);
       const direction = parts.journal.authority().side === 'legacy' ? 'forward' : 'reverse';
-      return [...(await parts.data.verify(ctx, direction, 'full')), ...(await runChecks(ctx, parts))];
+      // The plan's own `rows()` is the same comparison.
+      const comparesRows = parts.plan.checks.some(({ name }) => name === 'rows');
+      const verdicts = comparesRows ? [] : await parts.data.verify(ctx, direction, 'full');
+      return [...verdicts, ...(await runChecks(ctx, parts))];
     },
 
     async traffic(action) {
@@ -43,13 +46,11 @@ export function createSession(parts: Parts): Changeover {
     },
 
     async rollback({ dryRun = false, signal = never() } = {}) {
-      const ctx = reading(signal);
-      const isOnNext = parts.journal.authority().side === 'next';
-      const returned = isOnNext
-        ? (await parts.data.describe(ctx)).map(({ name, rows }) => ({ table: name, rows }))
-        : [];
-      if (dryRun) return { status: parts.journal.currentRun()?.status ?? 'rolled_back', verdicts: [], returned };
-      return { ...(await rollback(parts, signal)), returned };
+      const outcome: RunOutcome = dryRun
+        ? { status: parts.journal.currentRun()?.status ?? 'rolled_back', verdicts: [] }
+        : await rollback(parts, signal);
+      const tables = await parts.data.describe(reading(signal));
+      return { ...outcome, legacy: tables.map(({ name, rows }) => ({ table: name, rows })) };
     },
 
     snapshots: () => parts.snapshot.list(reading()),

@@ -203,11 +203,13 @@ export class OpenDocument implements OpenStore {
     );
   }
 
-  uninstall(): Promise<void> {
+  /** Nothing of ours is ever in the file or beside it for long. */
+  uninstall(): Promise<boolean> {
     return this.#do('uninstalling', () => {
       this.#replacer.recover();
       this.#replacer.clean();
       this.#sidecar.forget();
+      return false;
     });
   }
 

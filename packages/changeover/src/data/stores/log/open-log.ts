@@ -207,10 +207,12 @@ export class OpenLog implements OpenStore {
     ]);
   }
 
-  uninstall(): Promise<void> {
+  /** Nothing of ours is ever in the log but rows. */
+  uninstall(): Promise<boolean> {
     return this.#do('uninstalling', () => {
       this.#appender.recover();
       this.#sidecar.forget();
+      return false;
     });
   }
 

@@ -191,8 +191,8 @@ export class OpenPostgres implements OpenStore {
     return footprintOfPostgres(this.#connection, (table) => this.shape(table), tables, role);
   }
 
-  async uninstall(): Promise<void> {
-    if (!(await this.#connection.hasGate())) return;
+  async uninstall(): Promise<boolean> {
+    if (!(await this.#connection.hasGate())) return false;
     for (const table of await this.#fences(false))
       await this.#connection.change(table, (session) =>
         session.query(`DROP TRIGGER IF EXISTS ${FENCE_TRIGGER} ON ${table}`),
@@ -204,6 +204,7 @@ export class OpenPostgres implements OpenStore {
         `DROP FUNCTION IF EXISTS ${home}.changeover_fence(); DROP TABLE ${home}.changeover_ledger, ${home}.changeover_gate`,
       ),
     );
+    return true;
   }
 
   async close(): Promise<void> {

@@ -209,12 +209,13 @@ export class OpenSqlite implements OpenStore {
     return this.#connection.read(() => footprintOfSqlite(this.#connection, this.#file, tables, role));
   }
 
-  async uninstall(): Promise<void> {
-    if (!this.#connection.hasGate()) return;
+  async uninstall(): Promise<boolean> {
+    if (!this.#connection.hasGate()) return false;
     await this.#connection.dissolve(() => {
       this.#dropFences();
       this.capture.drop();
     });
+    return true;
   }
 
   close(): Promise<void> {
