@@ -550,6 +550,11 @@ export const CATALOGUE = {
     exit: 1,
     hint: 'Nothing was switched. Raise cutover.drain.deadline or try again when no long request runs.',
   },
+  CHG_TRAFFIC_REPORT_DAMAGED: {
+    message: '{file}: the report of a gateway worker cannot be read, so nobody knows what it admits',
+    exit: 1,
+    hint: 'End that worker (its pid begins the name of the file), remove the file, and run the same command again.',
+  },
   CHG_TRAFFIC_STARTED_BY_HAND: {
     message: 'this process of the gateway was started without its settings ({variable} is not set)',
     exit: 2,

@@ -102,3 +102,13 @@ it('a lock has one holder, and death lets it go', async () => {
   lock?.release();
   acquireLock(path)?.release();
 });
+
+it('a damaged report is never taken for no worker, and a fresh start removes it', async () => {
+  await using temp = await tempFolder();
+  writeFileSync(join(temp.path, '4242-1.report'), `00000000${'{"pid":4242}'.padEnd(1016)}`);
+  expect(() => readReports(temp.path)).toThrow(/4242-1\.report.*cannot be read/);
+  forgetEnded(temp.path, 'unused');
+  expect(readdirSync(temp.path)).toHaveLength(1);
+  forgetEnded(temp.path, 'all');
+  expect(readReports(temp.path)).toEqual({ live: [], ended: [] });
+});

@@ -2,6 +2,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, 
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 
+import { ChangeoverError } from '../errors.ts';
 import { emptyLedger, type Ledger } from './ledger.ts';
 import { isAlive, monotonicMs, ownIdentity, type ProcessIdentity } from './identity.ts';
 
@@ -61,10 +62,10 @@ export function readReports(folder: string): { readonly live: WorkerReport[]; re
   const ended: WorkerReport[] = [];
   for (const path of reportPaths(folder)) {
     // Liveness first: a report read before its writer died might miss the last record.
-    const identity = readReport(path);
+    const identity = whole(path);
     if (identity === null) continue;
     if (isAlive(identity)) live.push(identity);
-    else ended.push(readReport(path) ?? identity);
+    else ended.push(whole(path) ?? identity);
   }
   return { live, ended };
 }
@@ -73,9 +74,17 @@ export function readReports(folder: string): { readonly live: WorkerReport[]; re
 export function forgetEnded(folder: string, which: 'all' | 'unused'): void {
   for (const path of reportPaths(folder)) {
     const report = readReport(path);
-    if (report === null || isAlive(report)) continue;
+    if (report === 'damaged' && which === 'all') unlinkSync(path);
+    if (report === null || report === 'damaged' || isAlive(report)) continue;
     if (which === 'all' || report.ledger.accepted + report.ledger.rejected === 0) unlinkSync(path);
   }
+}
+
+/** Throws `CHG_TRAFFIC_REPORT_DAMAGED`: a worker of which nothing is known must not be taken for none. */
+function whole(path: string): WorkerReport | null {
+  const report = readReport(path);
+  if (report === 'damaged') throw new ChangeoverError('CHG_TRAFFIC_REPORT_DAMAGED', { file: path });
+  return report;
 }
 
 function reportPaths(folder: string): string[] {
@@ -89,8 +98,8 @@ function reportPaths(folder: string): string[] {
   }
 }
 
-/** Reads until the checksum fits: a record may be overwritten while it is read. Null when the file is gone or never fits. */
-function readReport(path: string): WorkerReport | null {
+/** Reads until the checksum fits: a record may be overwritten while it is read. Null when the file is gone. */
+function readReport(path: string): WorkerReport | 'damaged' | null {
   for (let attempt = 0; attempt < 100; attempt += 1) {
     let text: string;
     try {
@@ -102,5 +111,5 @@ function readReport(path: string): WorkerReport | null {
     const json = text.slice(8);
     if (Number.parseInt(text.slice(0, 8), 16) === crc32(json)) return JSON.parse(json) as WorkerReport;
   }
-  return null;
+  return 'damaged';
 }
