@@ -18,7 +18,8 @@ import { Pool } from 'undici';
 
 import type { AuthoritySource } from '../packages/changeover/src/plan/authority.ts';
 import type { Context } from '../packages/changeover/src/plan/context.ts';
-import { createGateway, runSupervisor, runWorker } from '../packages/changeover/src/traffic/index.ts';
+import { createGateway, runSupervisor } from '../packages/changeover/src/traffic/index.ts';
+import { runWorker } from '../packages/changeover/src/traffic/worker.ts';
 
 const ROUNDS = 15;
 const REQUESTS = 4_000;

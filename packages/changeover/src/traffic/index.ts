@@ -1,3 +1,2 @@
 export { createGateway, type Gateway, type TrafficStats } from './gateway.ts';
 export { runSupervisor } from './supervisor.ts';
-export { runWorker, type WorkerOptions } from './worker.ts';

@@ -1,4 +1,4 @@
-import { Agent, fetch, type Response } from 'undici';
+import type { Response } from 'undici';
 import { ChangeoverError } from '../errors.ts';
 import { parseDuration, type Duration } from '../plan/duration.ts';
 import type { Check } from '../plan/ports.ts';
@@ -90,6 +90,7 @@ async function ask<Body>(
   const limit = AbortSignal.timeout(timeoutMs);
   const startedAtMs = ctx.clock.monotonicMs();
   // An agent of its own: a check leaves no idle connection behind that a drain would have to wait for.
+  const { Agent, fetch } = await import('undici');
   const dispatcher = new Agent();
   try {
     const answer = await fetch(url, {

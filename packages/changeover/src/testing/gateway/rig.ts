@@ -49,7 +49,7 @@ export interface Rig<Gateway extends GatewayPort> extends AsyncDisposable {
 }
 
 /**
- * `make` creates the gateway; `module` is the URL of the module that exports `runSupervisor` and `runWorker`.
+ * `make` creates the gateway; `module` is the URL of a module beside `supervisor.ts` and `worker.ts`.
  *
  * @example
  * await using rig = await openRig(import.meta.resolve('./index.ts'), (parts) => createGateway({ ...parts, workers: 2 }));
@@ -120,10 +120,13 @@ function writeEntries(
     return ['--conditions=@changeover/source', file];
   };
   return {
-    supervisor: write('supervisor', `import { runSupervisor } from '${module}';\nawait runSupervisor();\n`),
+    supervisor: write(
+      'supervisor',
+      `import { runSupervisor } from '${new URL('./supervisor.ts', module).href}';\nawait runSupervisor();\n`,
+    ),
     worker: write(
       'worker',
-      `import { openAuthorityFile } from '${source}';\nimport { runWorker } from '${module}';\n` +
+      `import { openAuthorityFile } from '${source}';\nimport { runWorker } from '${new URL('./worker.ts', module).href}';\n` +
         `await runWorker({ source: openAuthorityFile(${JSON.stringify(authority)}) });\n`,
     ),
     ...(keeper === undefined ? {} : { keeper: write('keeper', keeper) }),
