@@ -55,9 +55,9 @@ export async function benchHold(): Promise<HoldFigures> {
 
 async function cutOver(system: NotesSystem): Promise<{ holdMs: number; heldAtMs: number }> {
   const seen = { heldAtMs: 0 };
-  const { code, output } = await system.verb(['cutover'], {}, (line) => {
+  const { code, output } = await system.begin(['cutover'], {}, (line) => {
     if (line.includes('"state":"LOCK"')) seen.heldAtMs = Date.now();
-  });
+  }).ended;
   if (code !== 0) throw new Error(`the cutover ended with ${String(code)}:\n${output}`);
   const { holdMs } = JSON.parse(output.trim().split('\n').at(-1) ?? '') as { holdMs: number };
   return { holdMs, heldAtMs: seen.heldAtMs };

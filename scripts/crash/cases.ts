@@ -8,6 +8,8 @@ const KEPT_SNAPSHOTS = 3;
 /** The verb during which a crash point is passed, and therefore the process that is killed there. */
 export const VERBS = ['run', 'cutover', 'rollback', 'failing run', 'stopped cutover', 'restore'] as const;
 export type Verb = (typeof VERBS)[number];
+/** The verbs of a move in which nothing else goes wrong. They come first in `VERBS`. */
+export const PLAIN_VERBS: readonly Verb[] = ['run', 'cutover', 'rollback'];
 
 export interface Case {
   readonly point: string;

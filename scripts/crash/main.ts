@@ -12,7 +12,7 @@
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { CRASH_POINTS } from '../../packages/changeover/src/plan/crash-points.ts';
-import { play, survey, VERBS, type Case, type CaseResult, type Verb } from './cases.ts';
+import { play, PLAIN_VERBS, survey, VERBS, type Case, type CaseResult, type Verb } from './cases.ts';
 import { playGuards } from './guards-play.ts';
 import { pythonProblem } from './invariants-bench.ts';
 import { playInvariants, UNHARMED } from './invariants.ts';
@@ -40,30 +40,51 @@ if (values.only !== undefined && !PARTS.includes(values.only))
   throw new Error(`--only: expected ${PARTS.join(', ')}, got ${values.only}`);
 const isPlayed = (part: string) => values.only === undefined || values.only === part;
 
+/** How often it is told how far it is, in points. */
+const TELL_EVERY = 10;
+
 interface Played {
   readonly store: Store;
   readonly case: Case;
   readonly result: CaseResult;
 }
 
-/** Points that this list does not leave to another store are played here; each point is played with every verb that passes it. */
-function casesOf(
-  passes: ReadonlyMap<Verb, ReadonlyMap<string, number>>,
-  wanted: (point: string, verb: Verb) => boolean,
-): Case[] {
-  return VERBS.flatMap((verb) =>
-    [...(passes.get(verb) ?? [])]
-      .filter(([point]) => point.includes(values.point) && wanted(point, verb))
-      // In the middle of the passes: the first and the last are often special, and those are other points.
-      .flatMap(([point, count]) =>
-        (['resume', 'rollback'] as const).map((afterwards) => ({
-          point,
-          verb,
-          pass: Math.ceil(count / 2),
-          afterwards,
-        })),
-      ),
-  );
+type Passes = ReadonlyMap<Verb, ReadonlyMap<string, number>>;
+
+/** A crash point with a verb that passes it, and which kinds of legacy pass it then, how often. */
+interface Place {
+  readonly verb: Verb;
+  readonly point: string;
+  readonly passes: ReadonlyMap<Store, number>;
+}
+
+/**
+ * Each point is played with each of the verbs of a plain move that passes it; with the others only if none of those does.
+ */
+function placesOf(surveyed: ReadonlyMap<Store, Passes>): Place[] {
+  const places = new Map<string, { verb: Verb; point: string; passes: Map<Store, number> }>();
+  const plain = new Set<string>();
+  for (const verb of VERBS) {
+    for (const [store, passes] of surveyed) {
+      for (const [point, count] of passes.get(verb) ?? []) {
+        if (!point.includes(values.point)) continue;
+        if (PLAIN_VERBS.includes(verb)) plain.add(point);
+        else if (plain.has(point)) continue;
+        const place = places.get(`${verb} ${point}`) ?? { verb, point, passes: new Map<Store, number>() };
+        place.passes.set(store, count);
+        places.set(`${verb} ${point}`, place);
+      }
+    }
+  }
+  return [...places.values()];
+}
+
+/** The next place that this kind of legacy passes; those that no other passes come first. */
+function take(left: Place[], store: Store): Place | undefined {
+  const own = left.find(({ passes }) => passes.has(store) && passes.size === 1);
+  const place = own ?? left.find(({ passes }) => passes.has(store));
+  if (place !== undefined) left.splice(left.indexOf(place), 1);
+  return place;
 }
 
 /** What a kill left in the legacy's log must be readable by the interpreter that the legacy was written in. */
@@ -72,33 +93,49 @@ function withPython(system: NotesSystem, result: CaseResult): CaseResult {
   return problem === null ? result : { ...result, problems: [...result.problems, problem] };
 }
 
-async function playAll(store: Store, taken: Set<string>): Promise<{ played: Played[]; reached: Set<string> }> {
-  const system = await NotesSystem.start(store);
+async function playAll(system: NotesSystem, left: Place[], total: number): Promise<Played[]> {
+  const { store } = system;
   const played: Played[] = [];
-  try {
-    await system.startClient();
-    const passes = await survey(system);
-    const reached = new Set([...passes.values()].flatMap((points) => [...points.keys()]));
-    const cases = casesOf(passes, (point, verb) => {
-      const key = `${verb}: ${point}`;
-      if (taken.has(key)) return false;
-      taken.add(key);
-      return true;
-    });
-    for (const each of cases) {
+  for (let place = take(left, store); place !== undefined; place = take(left, store)) {
+    const { verb, point, passes } = place;
+    // In the middle of the passes: the first and the last are often special, and those are other points.
+    const pass = Math.ceil((passes.get(store) ?? 1) / 2);
+    for (const afterwards of ['resume', 'rollback'] as const) {
       const startedAt = performance.now();
-      const result = withPython(system, await play(system, each));
-      played.push({ store, case: each, result });
-      const { point, verb, afterwards, pass } = each;
+      const result = withPython(system, await play(system, { point, verb, pass, afterwards }));
+      played.push({ store, case: { point, verb, pass, afterwards }, result });
       const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
       console.log(
         `${result.problems.length === 0 ? 'ok    ' : 'FAILED'} ${store} ${verb} killed at ${point}#${pass}, ${afterwards} (${seconds} s)`,
       );
       for (const problem of result.problems) console.log(`       ${problem.replaceAll('\n', '\n       ')}`);
     }
+    if (left.length % TELL_EVERY === 0)
+      console.log(`       ${total - left.length} of ${total} points with their verbs begun`);
+  }
+  return played;
+}
+
+async function playPoints(): Promise<{ played: Played[]; reached: Set<string> }> {
+  const systems: NotesSystem[] = [];
+  try {
+    for (const store of stores) systems.push(await NotesSystem.start(store));
+    const surveyed = new Map<Store, Passes>();
+    await allDone(
+      systems.map(async (system) => {
+        await system.startClient();
+        surveyed.set(system.store, await survey(system));
+      }),
+    );
+    const reached = new Set(
+      [...surveyed.values()].flatMap((verbs) => [...verbs.values()].flatMap((points) => [...points.keys()])),
+    );
+    const left = placesOf(surveyed);
+    const total = left.length;
+    const played = (await allDone(systems.map((system) => playAll(system, left, total)))).flat();
     return { played, reached };
   } finally {
-    await system.end();
+    for (const system of systems) await system.end();
   }
 }
 
@@ -108,11 +145,7 @@ async function allDone<Result>(running: readonly Promise<Result>[]): Promise<Res
   return Promise.all(running);
 }
 
-// The two kinds of legacy share the verbs' points: whichever comes to a point first plays it.
-const taken = new Set<string>();
-const results = isPlayed('points') ? await allDone(stores.map((store) => playAll(store, taken))) : [];
-const played = results.flatMap((result) => result.played);
-const reached = new Set(results.flatMap((result) => [...result.reached]));
+const { played, reached } = isPlayed('points') ? await playPoints() : { played: [], reached: new Set<string>() };
 const unreached = CRASH_POINTS.filter(
   (point) => isPlayed('points') && point.includes(values.point) && !reached.has(point),
 );

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -150,11 +150,16 @@ export class NotesSystem {
   }
 
   /** Runs one verb of the command line to its end. */
-  async verb(
+  verb(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<VerbResult> {
+    return this.begin(args, env).ended;
+  }
+
+  /** Starts one verb of the command line, for a caller that sends it a signal on the way. */
+  begin(
     args: readonly string[],
     env: Readonly<Record<string, string>> = {},
     onOutput: (text: string) => void = () => undefined,
-  ): Promise<VerbResult> {
+  ): { readonly child: ChildProcess; readonly ended: Promise<VerbResult> } {
     const child = spawn(
       process.execPath,
       [BIN, ...args, '--config', CONFIG, '--state', this.stateDir, '--json', '--yes'],
@@ -172,8 +177,12 @@ export class NotesSystem {
         onOutput(chunk);
       });
     }
-    const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
-    return { code, signal, output };
+    const ended = once(child, 'close').then(([code, signal]: (number | NodeJS.Signals | null)[]): VerbResult => ({
+      code: code as number | null,
+      signal: signal as NodeJS.Signals | null,
+      output,
+    }));
+    return { child, ended };
   }
 
   get stateDir(): string {

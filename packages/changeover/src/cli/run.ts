@@ -57,7 +57,7 @@ const WORDS: Readonly<Record<RunOutcome['status'], string>> = {
 async function answer(call: Call, outcome: RunOutcome, until?: Stage): Promise<Answer> {
   const { screen } = call;
   const verdicts = renderVerdicts(screen, untold(call, outcome.verdicts));
-  const isAsked = until !== undefined && outcome.status === 'running';
+  const isAsked = until !== undefined && outcome.status === 'running' && !call.signal.aborted;
   const exitCode = isAsked ? 0 : exitCodeOf(outcome.status);
   const mark = {
     0: screen.style.good('✔'),
