@@ -43,6 +43,13 @@ export interface StatusLine {
   readonly units: readonly { readonly name: string; readonly pid: number | null }[];
 }
 
+export interface NotesOptions {
+  /** Default: yes. */
+  readonly hasPictures?: boolean;
+  /** A Postgres for the new side. Default: SQLite. */
+  readonly databaseUrl?: string;
+}
+
 /**
  * One notes system in real processes: legacy, gateway with keeper, and a client that never stops. A case drives it through verbs and
  * leaves it as it found it, on the legacy with no run under way.
@@ -52,15 +59,22 @@ export class NotesSystem {
   /** Without pictures a legacy on SQLite stays up during the switch, because its store refuses writes; with them it is stopped. */
   readonly hasPictures: boolean;
   readonly folder: string;
+  readonly #databaseUrl: string | undefined;
   readonly #remove: () => Promise<void>;
   readonly #ports: { readonly gateway: number; readonly legacy: number; readonly next: number };
   #client: NotesClient | null = null;
   #legacy: NotesSide | null = null;
   #ledgers = 0;
 
-  private constructor(store: LegacyStore, hasPictures: boolean, temp: TempFolder, ports: NotesSystem['ports']) {
+  private constructor(
+    store: LegacyStore,
+    { hasPictures = true, databaseUrl }: NotesOptions,
+    temp: TempFolder,
+    ports: NotesSystem['ports'],
+  ) {
     this.store = store;
     this.hasPictures = hasPictures;
+    this.#databaseUrl = databaseUrl;
     this.folder = temp.path;
     this.#remove = () => temp.remove();
     this.#ports = ports;
@@ -70,10 +84,10 @@ export class NotesSystem {
     return this.#ports;
   }
 
-  static async start(store: LegacyStore, { hasPictures = true } = {}): Promise<NotesSystem> {
+  static async start(store: LegacyStore, options: NotesOptions = {}): Promise<NotesSystem> {
     const temp = await tempFolder('changeover-crash-');
     const ports = { gateway: await freePort(), legacy: await freePort(), next: await freePort() };
-    const system = new NotesSystem(store, hasPictures, temp, ports);
+    const system = new NotesSystem(store, options, temp, ports);
     await system.#seed();
     const started = await system.verb(['traffic', 'start']);
     if (started.code !== 0) throw new Error(`the gateway did not start:\n${started.output}`);
@@ -84,7 +98,7 @@ export class NotesSystem {
     return path.join(this.folder, 'legacy');
   }
 
-  get #url(): string {
+  get url(): string {
     return `http://127.0.0.1:${this.#ports.gateway}`;
   }
 
@@ -113,13 +127,14 @@ export class NotesSystem {
       NOTES_STORE: this.store,
       NOTES_PORTS: [gateway, legacy, next].join(','),
       NOTES_PICTURES: this.hasPictures ? 'yes' : 'no',
+      ...(this.#databaseUrl === undefined ? {} : { NOTES_DATABASE_URL: this.#databaseUrl }),
     };
   }
 
   async startClient(): Promise<void> {
     this.#ledgers += 1;
     this.#client = await startNotesClient({
-      url: this.#url,
+      url: this.url,
       ledger: path.join(this.folder, `client-${this.#ledgers}.ledger`),
       lanes: 3,
       rate: CLIENT_RATE,
@@ -139,7 +154,7 @@ export class NotesSystem {
     const client = this.#client;
     if (client === null) throw new Error('there is no client');
     const summary = await client.stop();
-    const comparison = await compareLedger(client.ledger, { url: this.#url });
+    const comparison = await compareLedger(client.ledger, { url: this.url });
     await this.startClient();
     return { comparison, failed: summary.failed, failures: summary.failures, isKept: isKept(comparison) };
   }

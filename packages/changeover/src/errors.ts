@@ -229,6 +229,12 @@ export const CATALOGUE = {
     exit: 1,
     hint: 'The old side serves on. Run `changeover cutover` again when ready.',
   },
+  CHG_CUTOVER_LEGACY_RUNS: {
+    message:
+      'process {pid} runs as {name} or has its address ({url}), where nothing should run while the new side serves',
+    exit: 1,
+    hint: 'The new side serves on. End that process, then run the same command again; what it wrote into the legacy is in no other place.',
+  },
   CHG_CUTOVER_RUNNER_LOST: {
     message: 'the process that ran the switch died in state {state}',
     exit: 1,

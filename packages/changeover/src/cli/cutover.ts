@@ -18,7 +18,8 @@ export const cutover: Verb = {
     const { screen } = call;
     const result = await call.changeover.cutover({ signal: call.signal });
     const { style } = screen;
-    const exitCode = exitCodeOfCutover(result);
+    // Given up because of Ctrl-C is interrupted, and no failure.
+    const exitCode = result.reverted !== null && call.signal.aborted ? 3 : exitCodeOfCutover(result);
     const headline =
       result.reverted === null
         ? `${exitCode === 0 ? style.good('✔') : style.warn('!')} ${result.side} serves; requests were held for ${showDuration(result.holdMs)}`

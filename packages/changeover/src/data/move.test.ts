@@ -1,8 +1,9 @@
+import { copyFile, rename, rm } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Context } from '../plan/context.ts';
 import type { DataPort } from '../plan/ports.ts';
 import { testContext } from '../testing/context.ts';
-import { testPostgres, testSqlite, type TestDatabase } from '../testing/databases.ts';
+import { openSqlite, testPostgres, testSqlite, type TestDatabase } from '../testing/databases.ts';
 import { startPostgres, type ThrowawayPostgres } from '../testing/postgres.ts';
 import { tempFolder, type TempFolder } from '../testing/temp.ts';
 import { createDataMove, sync } from './move.ts';
@@ -160,6 +161,25 @@ describe.each(PAIRS)('a move from %s to %s', (from, to) => {
     expect(await notes(next)).toEqual([]);
     expect(await notes(legacy)).toEqual(['a']);
   });
+
+  const isFile = from === 'sqlite';
+  if (isFile)
+    it('works on the file that the plan names, after another was put in its place', async () => {
+      await addMany(legacy, 5);
+      await copied();
+      await switched('forward');
+      expect(await data.isFenced(ctx, 'legacy')).toBe(true);
+      await legacy.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+      await copyFile(legacy.address, `${legacy.address}.other`);
+      await rename(`${legacy.address}.other`, legacy.address);
+      for (const suffix of ['-wal', '-shm']) await rm(`${legacy.address}${suffix}`, { force: true });
+      await data.unfence(ctx, 'legacy');
+      const other = openSqlite(legacy.address, 0);
+      await add(other, 'accepted again');
+      await data.catchUp(ctx, 'forward');
+      expect(await notes(other)).toContain('accepted again');
+      await other.close();
+    });
 
   it('finds rows that were changed behind its back', async () => {
     await addMany(legacy, 12);

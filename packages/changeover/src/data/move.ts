@@ -53,6 +53,7 @@ class DataMove implements DataPort {
   readonly #syncs: readonly SyncDefinition[];
   readonly #files: readonly FilesSync[];
   readonly #stores: StoresInUse;
+  #builtOf = 0;
   readonly #built = new Map<Direction, Promise<readonly BuiltSync[]>>();
 
   constructor(definitions: readonly DataDefinition[]) {
@@ -265,7 +266,10 @@ class DataMove implements DataPort {
     return [...this.#stores.of(ctx, 'legacy'), ...this.#stores.of(ctx, 'next')];
   }
 
-  #build(ctx: Context, direction: Direction): Promise<readonly BuiltSync[]> {
+  async #build(ctx: Context, direction: Direction): Promise<readonly BuiltSync[]> {
+    for (const used of this.#allStores(ctx)) await this.#stores.openIfPresent(ctx, used);
+    if (this.#stores.generation !== this.#builtOf) this.#built.clear();
+    this.#builtOf = this.#stores.generation;
     let built = this.#built.get(direction);
     if (built === undefined) {
       built = buildSyncs(ctx, this.#syncs, this.#stores, direction, stateFolder(ctx));

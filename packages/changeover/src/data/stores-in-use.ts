@@ -18,8 +18,15 @@ export class StoresInUse {
   readonly #definitions: readonly SyncDefinition[];
   readonly #opened = new Map<string, { open: Promise<OpenStore>; epoch: number }>();
 
+  #generation = 0;
+
   constructor(definitions: readonly SyncDefinition[]) {
     this.#definitions = definitions;
+  }
+
+  /** Increases when a store had to be opened anew: what was built on the old one is of no use. */
+  get generation(): number {
+    return this.#generation;
   }
 
   /** Stores of a side in a fixed order, which is the order of locks and fences. */
@@ -45,6 +52,14 @@ export class StoresInUse {
     { identity, store, side }: Pick<UsedStore, 'identity' | 'store' | 'side'>,
   ): Promise<OpenStore> {
     let entry = this.#opened.get(identity);
+    const known = await entry?.open;
+    // A process may live for weeks, and a restore or an operator may put another file in place meanwhile.
+    if (known?.isReplaced?.() === true) {
+      this.#opened.delete(identity);
+      this.#generation += 1;
+      entry = undefined;
+      await known.close();
+    }
     if (entry === undefined) {
       entry = { open: store.open(ctx, side), epoch: 0 };
       this.#opened.set(identity, entry);

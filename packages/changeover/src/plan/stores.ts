@@ -106,6 +106,8 @@ export interface OpenStore {
   canonical?(table: string, rows: readonly Row[]): Promise<Row[]>;
   readonly capture: Capture;
 
+  /** True when what was opened is not what the address names any more (a file that was replaced): it has to be opened anew. */
+  isReplaced?(): boolean;
   /** Bookkeeping (gate, ledger, fence function); idempotent. */
   prepare(): Promise<void>;
   /**

@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { ChangeoverError } from '../../errors.ts';
 import type { Context } from '../../plan/context.ts';
 import type { LockedData } from '../../plan/ports.ts';
 import type { Verdict } from '../../plan/words.ts';
@@ -12,6 +13,7 @@ import type { SwitchResult } from './forward.ts';
 /** LIVE_NEW to LIVE_OLD, with everything that was written since the cutover. The mirror image of `switchToNext`. */
 export async function switchToLegacy(ctx: Context, parts: CutoverParts): Promise<SwitchResult> {
   await parts.data.installEpoch(ctx);
+  await assertLegacyStopped(ctx, parts);
   await catchUpUntilClose(ctx, parts, 'reverse');
   const before = await parts.data.verify(ctx, 'reverse', 'full');
   assertProven(before, 'reverse');
@@ -55,6 +57,20 @@ export async function switchToLegacy(ctx: Context, parts: CutoverParts): Promise
   enter(ctx, parts, 'RB_OPEN', { side: 'legacy', lease: openLease(ctx) });
   await openLegacy(withoutCancel(ctx), parts);
   return { verdicts: [...before, ...verdicts], reverted: null };
+}
+
+/** Its absence is the fence of a legacy on files; and whoever has its port would keep it from starting when everybody waits for it. */
+async function assertLegacyStopped(ctx: Context, parts: CutoverParts): Promise<void> {
+  if (parts.data.fencedBy('legacy') !== 'unit') return;
+  for (const unit of parts.legacy) {
+    const { state, pid } = await unit.status(ctx);
+    if (state === 'stopped') continue;
+    throw new ChangeoverError('CHG_CUTOVER_LEGACY_RUNS', {
+      name: unit.name,
+      pid: pid ?? 0,
+      url: unit.url ?? 'no address',
+    });
+  }
 }
 
 /**

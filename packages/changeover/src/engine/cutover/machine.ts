@@ -22,7 +22,10 @@ export function enter(ctx: Context, parts: CutoverParts, state: CutoverState, ch
   return authority;
 }
 
-function compareAndSet(journal: CutoverJournal, change: AuthorityChange): Authority {
+function compareAndSet(
+  journal: Pick<CutoverJournal, 'authority' | 'setAuthority'>,
+  change: AuthorityChange,
+): Authority {
   const before = journal.authority();
   for (let attempt = 1; ; attempt++) {
     const { version, state, side } = journal.authority();
@@ -62,9 +65,33 @@ export function openLease(ctx: Context): NonNullable<AuthorityChange['lease']> {
   return { untilMs: ctx.clock.monotonicMs() + OPEN_LEASE_MS, boot: ctx.clock.bootId() };
 }
 
-/** A start may take longer than the hold was to last; a runner that is at it must not be taken for a silent one. */
-export function extendLease(ctx: Context, parts: CutoverParts): void {
-  compareAndSet(parts.journal, { lease: openLease(ctx) });
+/**
+ * Does what may take longer than a lease (a unit boots), and renews the lease meanwhile, so that a runner that is at it is not taken for a
+ * silent one. A stopped or dead process renews nothing.
+ */
+export async function renewingLease<Result>(
+  ctx: Context,
+  journal: Pick<CutoverJournal, 'authority' | 'setAuthority'>,
+  act: () => Promise<Result>,
+): Promise<Result> {
+  let failure: unknown = null;
+  const renew = (): void => {
+    try {
+      compareAndSet(journal, { lease: openLease(ctx) });
+    } catch (error) {
+      failure ??= error;
+      clearInterval(timer);
+    }
+  };
+  const timer = setInterval(renew, OPEN_LEASE_MS / 3);
+  renew();
+  try {
+    const result = await act();
+    if (failure !== null) throw failure as Error;
+    return result;
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 /** Throws when the deadline has passed or the operator asked to stop: called between the actions of a hold. */

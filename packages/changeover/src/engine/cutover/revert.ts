@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Context } from '../../plan/context.ts';
 import type { LockedData } from '../../plan/ports.ts';
-import { enter, extendLease, withoutCancel } from './machine.ts';
+import { enter, renewingLease, withoutCancel } from './machine.ts';
 import type { CutoverParts } from './parts.ts';
 
 const RELEASE_DEADLINE_MS = 15_000;
@@ -15,12 +15,13 @@ export async function revertToLegacy(
   cause: unknown,
 ): Promise<void> {
   const ctx = withoutCancel(given);
-  extendLease(ctx, parts);
   await locked?.release();
   await parts.data.unfence(ctx, 'legacy');
   ctx.faults.at('cutover.revert.unfenced');
-  for (const unit of parts.legacy) await unit.start(ctx, { passive: false });
-  for (const writer of parts.writers) await writer.resume(ctx);
+  await renewingLease(ctx, parts.journal, async () => {
+    for (const unit of parts.legacy) await unit.start(ctx, { passive: false });
+    for (const writer of parts.writers) await writer.resume(ctx);
+  });
   ctx.faults.at('cutover.revert.restarted');
   const live = enter(ctx, parts, 'LIVE_OLD', { lease: null, reason: describeCause(cause) });
   await parts.gateway.acknowledged(ctx, live.version, ctx.clock.monotonicMs() + RELEASE_DEADLINE_MS);
@@ -34,14 +35,15 @@ export async function revertToNext(
   cause: unknown,
 ): Promise<void> {
   const ctx = withoutCancel(given);
-  extendLease(ctx, parts);
   await locked?.release();
   await parts.data.unfence(ctx, 'next');
   ctx.faults.at('cutover.revert.unfenced');
-  for (const unit of parts.next) {
-    await unit.start(ctx, { passive: false });
-    await unit.activate(ctx);
-  }
+  await renewingLease(ctx, parts.journal, async () => {
+    for (const unit of parts.next) {
+      await unit.start(ctx, { passive: false });
+      await unit.activate(ctx);
+    }
+  });
   await rm(rehearsalFolder(ctx), { recursive: true, force: true });
   ctx.faults.at('cutover.revert.restarted');
   const live = enter(ctx, parts, 'LIVE_NEW', { lease: null, reason: describeCause(cause) });

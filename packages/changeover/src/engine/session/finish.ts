@@ -24,7 +24,8 @@ export function finish(parts: Parts, signal: AbortSignal): Promise<RunOutcome> {
       const { applied, pending } = await parts.data.catchUp(ctx, 'reverse');
       if (applied === 0 && pending === 0) break;
     }
-    for (const unit of parts.plan.legacy.units) await unit.stop(ctx);
+    // A legacy on files was stopped at the cutover; whoever has its address by now is somebody else.
+    if (parts.data.fencedBy('legacy') === 'store') for (const unit of parts.plan.legacy.units) await unit.stop(ctx);
     await parts.data.uninstall(ctx, { emptyTarget: false }, (act) => undisturbed(ctx, parts, owner, act));
     owner.setRunStatus(run.id, 'finished');
     owner.progress(run.id, 1, 0);

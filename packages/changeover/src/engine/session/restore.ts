@@ -2,10 +2,10 @@ import type { Context } from '../../plan/context.ts';
 import type { Json } from '../../plan/words.ts';
 import { ChangeoverError } from '../../errors.ts';
 import { CUTOVER_STATES } from '../../plan/authority.ts';
-import { openLease, withoutCancel } from '../cutover/machine.ts';
+import { renewingLease, withoutCancel } from '../cutover/machine.ts';
 import type { Owner } from '../ownership.ts';
 import { holdRequests, releaseRequests } from './hold.ts';
-import type { Parts } from './parts.ts';
+import { cutoverParts, type Parts } from './parts.ts';
 
 /** Name under which a begun restore leaves what has to be done to end it. */
 const INTENT = 'restore.intent';
@@ -64,9 +64,10 @@ async function standStill(ctx: Context, parts: Parts, owner: Owner): Promise<voi
 async function serveAgain(given: Context, parts: Parts, owner: Owner, intent: RestoreIntent): Promise<void> {
   const ctx = withoutCancel(given);
   const { legacy } = parts.plan;
-  owner.setAuthority(parts.journal.authority().version, { lease: openLease(ctx) });
-  for (const unit of legacy.units) if (intent.running.includes(unit.name)) await unit.start(ctx, { passive: false });
-  for (const writer of legacy.writers) await writer.resume(ctx);
+  await renewingLease(ctx, cutoverParts(parts, owner).journal, async () => {
+    for (const unit of legacy.units) if (intent.running.includes(unit.name)) await unit.start(ctx, { passive: false });
+    for (const writer of legacy.writers) await writer.resume(ctx);
+  });
   ctx.faults.at('engine.restore.started');
   await releaseRequests(ctx, parts, owner, intent.wasHeld);
   owner.put(INTENT, null);

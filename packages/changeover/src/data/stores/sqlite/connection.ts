@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { ChangeoverError } from '../../../errors.ts';
@@ -29,6 +29,8 @@ const GATE = `
 export class SqliteConnection {
   readonly store: string;
   readonly ctx: Context;
+  readonly #file: string;
+  readonly #inode: string | null;
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   /** The epoch on whose behalf this process acts. */
@@ -42,10 +44,18 @@ export class SqliteConnection {
     this.#epoch = ctx.epoch;
     // `mode=rw`: a store that vanished is not made anew, empty. Foreign keys stay unenforced for us, since a batch may hold a child
     // before its parent, and no cascade of ours must reach rows that the source never changed.
+    this.#file = file;
+    // Before it is opened: of a file that is replaced in between we then know too little, and open it once more.
+    this.#inode = inodeOf(file);
     this.#db = new DatabaseSync(`${pathToFileURL(file).href}?mode=rw`, {
       enableForeignKeyConstraints: false,
       timeout: 0,
     });
+  }
+
+  /** True when the path names another file by now: what we have open is gone for everybody else. */
+  get isReplaced(): boolean {
+    return !this.#isLocked && inodeOf(this.#file) !== this.#inode;
   }
 
   get isLocked(): boolean {
@@ -238,6 +248,12 @@ export class SqliteConnection {
     if (gate > epoch) throw new ChangeoverError('CHG_DATA_EPOCH_STALE', { store: this.store, epoch, gate });
     if (gate < epoch) this.statement('UPDATE changeover_gate SET epoch = ?').run(BigInt(epoch));
   }
+}
+
+/** Null where there is none. */
+function inodeOf(file: string): string | null {
+  const stat = statSync(file, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? null : `${stat.dev}:${stat.ino}`;
 }
 
 function isBusy(error: unknown): boolean {

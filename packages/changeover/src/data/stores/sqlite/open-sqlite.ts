@@ -92,6 +92,10 @@ export class OpenSqlite implements OpenStore {
     await this.#connection.prepare();
   }
 
+  isReplaced(): boolean {
+    return this.#connection.isReplaced;
+  }
+
   async installEpoch(epoch: number, { isLive } = { isLive: false }): Promise<void> {
     await this.#connection.installEpoch(epoch, isLive);
   }
