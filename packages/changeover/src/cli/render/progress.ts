@@ -67,7 +67,7 @@ export function nextView(view: RunView, event: ChangeoverEvent, nowMs: number): 
   switch (event.event) {
     case 'stage':
       return event.status === 'started'
-        ? { ...EMPTY_VIEW, stage: event.stage, stageStartedAtMs: nowMs, progress: wholeOf(view.progress) }
+        ? { ...EMPTY_VIEW, stage: event.stage, stageStartedAtMs: nowMs, progress: isTimed(event.stage) ? wholeOf(view.progress) : null }
         : { ...view, stage: null, step: null };
     case 'step':
       return event.status === 'started' ? { ...view, step: event.step, rate: null } : view;
@@ -85,6 +85,11 @@ export function nextView(view: RunView, event: ChangeoverEvent, nowMs: number): 
     case 'log':
       return view;
   }
+}
+
+/** The switch and what follows it take no share of a run's progress: they are counted in milliseconds, or wait for a person. */
+function isTimed(stage: Stage): boolean {
+  return !['cutover', 'validate', 'cleanup'].includes(stage);
 }
 
 // The bar of the whole run stays while the next stage has not yet told anything.
@@ -120,10 +125,15 @@ export function renderLive(screen: Screen, view: RunView, nowMs: number): string
     }
   }
   if (progress !== null) {
-    const left = progress.remainingMs === null ? '' : `${showDuration(progress.remainingMs)} left`;
+    const left = timeLeft(progress);
     lines.push(line(' ', 'whole run', progress.fraction, left));
   }
   return lines;
+}
+
+/** Nothing where an estimate ran out before the work did. */
+function timeLeft({ remainingMs }: ProgressEvent): string {
+  return remainingMs === null || remainingMs <= 0 ? '' : `${showDuration(remainingMs)} left`;
 }
 
 function perSecond({ progress, rate }: RunView): string {
@@ -174,7 +184,7 @@ export function renderEvent(
     case 'progress': {
       if (!isPipe) return null;
       const of = event.total === null ? '' : ` of ${showAmount(event.total, event.unit)}`;
-      const left = event.remainingMs === null ? '' : `, ${showDuration(event.remainingMs)} left`;
+      const left = timeLeft(event) === '' ? '' : `, ${timeLeft(event)}`;
       const amount = `${showAmount(event.done, event.unit)}${of}`;
       return `${event.stage}: ${cleanLine(event.what)} ${amount}, ${showPercent(event.fraction)} of the run${left}`;
     }
