@@ -67,7 +67,12 @@ export function nextView(view: RunView, event: ChangeoverEvent, nowMs: number): 
   switch (event.event) {
     case 'stage':
       return event.status === 'started'
-        ? { ...EMPTY_VIEW, stage: event.stage, stageStartedAtMs: nowMs, progress: isTimed(event.stage) ? wholeOf(view.progress) : null }
+        ? {
+            ...EMPTY_VIEW,
+            stage: event.stage,
+            stageStartedAtMs: nowMs,
+            progress: isTimed(event.stage) ? wholeOf(view.progress) : null,
+          }
         : { ...view, stage: null, step: null };
     case 'step':
       return event.status === 'started' ? { ...view, step: event.step, rate: null } : view;
