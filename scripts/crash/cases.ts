@@ -94,14 +94,14 @@ export async function play(system: NotesSystem, { point, verb, pass, afterwards 
 async function takeBack(system: NotesSystem, verb: Verb): Promise<void> {
   await allowCutover(system);
   await rm(failSetup(system), { force: true });
-  const { run } = await system.status();
+  const { run } = system.standing();
   if (run === null || run === 'rolled_back' || run === 'failed') return;
   await expectCode(system, ['rollback'], 0);
   if (verb === 'restore') throw new CaseProblem('a restore left a run behind');
 }
 
 /** Does again what was killed, until it is done. */
-async function resume(system: NotesSystem, verb: Verb, settled: StatusLine): Promise<void> {
+async function resume(system: NotesSystem, verb: Verb, settled: Omit<StatusLine, 'units'>): Promise<void> {
   switch (verb) {
     case 'run':
       await expectCode(system, ['run'], 0);
@@ -140,7 +140,7 @@ async function bringTo(system: NotesSystem, verb: Verb): Promise<void> {
       await expectCode(system, ['run'], 0);
       return;
     case 'stopped cutover':
-      if ((await system.status()).run !== 'ready') await expectCode(system, ['run'], 0);
+      if (system.standing().run !== 'ready') await expectCode(system, ['run'], 0);
       await writeFile(settingsFile(system), CHANGED_SETTINGS);
       return;
     case 'rollback':
@@ -177,7 +177,7 @@ async function finishAndReturn(system: NotesSystem, verb: Verb): Promise<Loss[]>
   if (verb === 'rollback') return [];
   // What a legacy writes into a file that a restore replaced is seen only by whoever opens the file anew.
   if (verb === 'restore') await expectCode(system, ['run'], 0);
-  const { side } = await system.status();
+  const { side } = system.standing();
   if (side === 'legacy') await expectCode(system, ['cutover'], 0);
   const onNext = await lossOn(system, 'next');
   await expectCode(system, ['rollback'], 0);
@@ -207,7 +207,7 @@ async function lossOn(system: NotesSystem, side: 'legacy' | 'next'): Promise<Los
 
 async function conclude(system: NotesSystem, onTheWay: readonly Loss[], bothWritable: number): Promise<CaseResult> {
   const losses = [...onTheWay, await lossOn(system, 'legacy')];
-  const status = await system.status();
+  const status = system.standing();
   const problems = losses.flatMap((loss) => loss.problems);
   if (status.side !== 'legacy' || status.state !== 'LIVE_OLD')
     problems.push(`ended with ${status.side} in ${status.state}`);

@@ -9,6 +9,7 @@
  *   npm run test:crash -- --case keeper         only invariants and guards whose name contains it; may be repeated
  *   npm run test:crash -- --store files         only one kind of legacy
  */
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { CRASH_POINTS } from '../../packages/changeover/src/plan/crash-points.ts';
@@ -19,6 +20,9 @@ import { playInvariants, UNHARMED } from './invariants.ts';
 import { NotesSystem } from './system.ts';
 
 type Store = NotesSystem['store'];
+
+// Hundreds of processes are started from the same sources.
+process.env['NODE_COMPILE_CACHE'] ??= path.join(tmpdir(), 'node-compile-cache');
 
 const { values } = parseArgs({
   options: {

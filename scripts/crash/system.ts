@@ -3,7 +3,13 @@ import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { systemClock } from '../../packages/changeover/src/engine/clock.ts';
+import { openJournal } from '../../packages/changeover/src/engine/journal.ts';
+import { holdOf } from '../../packages/changeover/src/plan/authority.ts';
+import { RESTORE_INTENT } from '../../packages/changeover/src/engine/session/restore.ts';
+import { NO_FAULTS } from '../../packages/changeover/src/plan/context.ts';
 import {
   compareLedger,
   freePort,
@@ -27,6 +33,7 @@ export const SETTINGS = 'PAGE_SIZE=50\nTITLE="Notes of the house"\n';
 const SEED_NOTES = 150;
 const VERB_TIMEOUT_MS = 90_000;
 const SETTLE_TIMEOUT_MS = 30_000;
+const SETTLE_POLL_MS = 50;
 const CLIENT_RATE = 60;
 
 export interface VerbResult {
@@ -42,6 +49,11 @@ export interface StatusLine {
   readonly run: string | null;
   readonly units: readonly { readonly name: string; readonly pid: number | null }[];
 }
+
+type Standing = Omit<StatusLine, 'units'> & {
+  /** A killed restore is still to be finished. */
+  readonly isRestoring: boolean;
+};
 
 export interface NotesOptions {
   /** Default: yes. */
@@ -225,12 +237,31 @@ export class NotesSystem {
     };
   }
 
+  /** The same without units, read from the journal by this process: a start of the command line costs more than many a case. */
+  standing(): Standing {
+    const journal = openJournal(this.stateDir, { clock: systemClock(), faults: NO_FAULTS });
+    try {
+      const authority = journal.authority();
+      const { side, state } = authority;
+      return {
+        side,
+        state,
+        hold: holdOf(authority),
+        run: journal.currentRun()?.status ?? null,
+        isRestoring: journal.get(RESTORE_INTENT) !== null,
+      };
+    } finally {
+      journal.close();
+    }
+  }
+
   /** Waits until nothing is held any more, with nobody doing anything: what a dead runner left is the keeper's. */
-  async settle(): Promise<StatusLine> {
+  async settle(): Promise<Standing> {
     const deadline = performance.now() + SETTLE_TIMEOUT_MS;
     for (;;) {
-      const status = await this.status();
-      if (status.hold === 'none' && status.state.startsWith('LIVE')) return status;
+      const status = this.standing();
+      if (status.hold === 'none' && status.state.startsWith('LIVE') && !status.isRestoring) return status;
+      await sleep(SETTLE_POLL_MS);
       if (performance.now() > deadline)
         throw new Error(`still ${status.state} after ${SETTLE_TIMEOUT_MS} ms:\n${await this.#keeperLog()}`);
     }

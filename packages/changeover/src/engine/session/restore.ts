@@ -8,7 +8,7 @@ import { holdRequests, releaseRequests } from './hold.ts';
 import { cutoverParts, type Parts } from './parts.ts';
 
 /** Name under which a begun restore leaves what has to be done to end it. */
-const INTENT = 'restore.intent';
+export const RESTORE_INTENT = 'restore.intent';
 
 interface RestoreIntent {
   readonly snapshot: string;
@@ -27,18 +27,18 @@ export async function restore(ctx: Context, parts: Parts, owner: Owner, snapshot
   const running: string[] = [];
   for (const unit of parts.plan.legacy.units) if ((await unit.status(ctx)).state !== 'stopped') running.push(unit.name);
   const intent: RestoreIntent = { snapshot, running, wasHeld: parts.journal.authority().operatorHold };
-  owner.put(INTENT, intent as unknown as Json);
+  owner.put(RESTORE_INTENT, intent as unknown as Json);
   ctx.faults.at('engine.restore.intended');
   await carryOut(ctx, parts, owner, intent);
 }
 
 export function isRestoring(parts: Parts): boolean {
-  return parts.journal.get(INTENT) !== null;
+  return parts.journal.get(RESTORE_INTENT) !== null;
 }
 
 /** Ends what a killed restore left: the snapshot is put back whole, and the legacy serves again. */
 export async function finishRestore(ctx: Context, parts: Parts, owner: Owner): Promise<void> {
-  const intent = parts.journal.get(INTENT) as unknown as RestoreIntent | null;
+  const intent = parts.journal.get(RESTORE_INTENT) as unknown as RestoreIntent | null;
   if (intent !== null) await carryOut(ctx, parts, owner, intent);
 }
 
@@ -70,7 +70,7 @@ async function serveAgain(given: Context, parts: Parts, owner: Owner, intent: Re
   });
   ctx.faults.at('engine.restore.started');
   await releaseRequests(ctx, parts, owner, intent.wasHeld);
-  owner.put(INTENT, null);
+  owner.put(RESTORE_INTENT, null);
 }
 
 /** A snapshot put back under a sync would be taken for changes of the legacy and carried over. */
