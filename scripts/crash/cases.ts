@@ -44,11 +44,7 @@ export async function survey(system: NotesSystem): Promise<Map<Verb, Map<string,
       if (point !== '') counts.set(point, (counts.get(point) ?? 0) + 1);
     passes.set(verb, counts);
   };
-  // Old snapshots are dropped when there are many: only then its points are passed.
-  for (let run = 0; run < KEPT_SNAPSHOTS; run++) {
-    await system.verb(['run', '--until', 'backup']);
-    await expectCode(system, ['rollback'], 0);
-  }
+  await takeOldSnapshots(system);
   await listen('run', (env) => expectCode(system, ['run'], 0, env));
   await listen('stopped cutover', async (env) => {
     await bringTo(system, 'stopped cutover');
@@ -68,6 +64,14 @@ export async function survey(system: NotesSystem): Promise<Map<Verb, Map<string,
   });
   await system.startClient();
   return passes;
+}
+
+/** Old snapshots are dropped when there are many: only then its points are passed. */
+export async function takeOldSnapshots(system: NotesSystem): Promise<void> {
+  for (let run = 0; run < KEPT_SNAPSHOTS; run++) {
+    await expectCode(system, ['run', '--until', 'backup'], 0);
+    await expectCode(system, ['rollback'], 0);
+  }
 }
 
 /** Kills one verb at one point and sees that everything comes out right. Leaves the system on the legacy. */

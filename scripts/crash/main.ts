@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { CRASH_POINTS } from '../../packages/changeover/src/plan/crash-points.ts';
-import { play, PLAIN_VERBS, survey, VERBS, type Case, type CaseResult, type Verb } from './cases.ts';
+import { play, PLAIN_VERBS, survey, takeOldSnapshots, VERBS, type Case, type CaseResult, type Verb } from './cases.ts';
 import { playGuards } from './guards-play.ts';
 import { pythonProblem } from './invariants-bench.ts';
 import { playInvariants, UNHARMED } from './invariants.ts';
@@ -46,6 +46,8 @@ const isPlayed = (part: string) => values.only === undefined || values.only === 
 
 /** How often it is told how far it is, in points. */
 const TELL_EVERY = 10;
+/** Cases after which a system is replaced by a fresh one. */
+const RENEWED_AFTER = 16;
 
 interface Played {
   readonly store: Store;
@@ -97,50 +99,74 @@ function withPython(system: NotesSystem, result: CaseResult): CaseResult {
   return problem === null ? result : { ...result, problems: [...result.problems, problem] };
 }
 
-async function playAll(system: NotesSystem, left: Place[], total: number): Promise<Played[]> {
+/** Ends the system that it is given, and every other that it starts. */
+async function playAll(given: NotesSystem, left: Place[], total: number): Promise<Played[]> {
+  let system = given;
   const { store } = system;
   const played: Played[] = [];
-  for (let place = take(left, store); place !== undefined; place = take(left, store)) {
-    const { verb, point, passes } = place;
-    // In the middle of the passes: the first and the last are often special, and those are other points.
-    const pass = Math.ceil((passes.get(store) ?? 1) / 2);
-    for (const afterwards of ['resume', 'rollback'] as const) {
-      const startedAt = performance.now();
-      const result = withPython(system, await play(system, { point, verb, pass, afterwards }));
-      played.push({ store, case: { point, verb, pass, afterwards }, result });
-      const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-      console.log(
-        `${result.problems.length === 0 ? 'ok    ' : 'FAILED'} ${store} ${verb} killed at ${point}#${pass}, ${afterwards} (${seconds} s)`,
-      );
-      for (const problem of result.problems) console.log(`       ${problem.replaceAll('\n', '\n       ')}`);
+  try {
+    for (let place = take(left, store); place !== undefined; place = take(left, store)) {
+      if (played.length > 0 && played.length % RENEWED_AFTER === 0) system = await renewed(system);
+      played.push(...(await playPlace(system, place)));
+      if (left.length % TELL_EVERY === 0)
+        console.log(`       ${total - left.length} of ${total} points with their verbs begun`);
     }
-    if (left.length % TELL_EVERY === 0)
-      console.log(`       ${total - left.length} of ${total} points with their verbs begun`);
+    return played;
+  } finally {
+    await system.end();
+  }
+}
+
+/** A client of many cases leaves many notes behind, and nothing is shown by moving them again and again. */
+async function renewed(system: NotesSystem): Promise<NotesSystem> {
+  await system.end();
+  const another = await NotesSystem.start(system.store);
+  await another.startClient();
+  await takeOldSnapshots(another);
+  return another;
+}
+
+async function playPlace(system: NotesSystem, place: Place): Promise<Played[]> {
+  const { store } = system;
+  const played: Played[] = [];
+  const { verb, point, passes } = place;
+  // In the middle of the passes: the first and the last are often special, and those are other points.
+  const pass = Math.ceil((passes.get(store) ?? 1) / 2);
+  for (const afterwards of ['resume', 'rollback'] as const) {
+    const startedAt = performance.now();
+    const result = withPython(system, await play(system, { point, verb, pass, afterwards }));
+    played.push({ store, case: { point, verb, pass, afterwards }, result });
+    const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+    console.log(
+      `${result.problems.length === 0 ? 'ok    ' : 'FAILED'} ${store} ${verb} killed at ${point}#${pass}, ${afterwards} (${seconds} s)`,
+    );
+    for (const problem of result.problems) console.log(`       ${problem.replaceAll('\n', '\n       ')}`);
   }
   return played;
 }
 
 async function playPoints(): Promise<{ played: Played[]; reached: Set<string> }> {
   const systems: NotesSystem[] = [];
+  const surveyed = new Map<Store, Passes>();
   try {
     for (const store of stores) systems.push(await NotesSystem.start(store));
-    const surveyed = new Map<Store, Passes>();
     await allDone(
       systems.map(async (system) => {
         await system.startClient();
         surveyed.set(system.store, await survey(system));
       }),
     );
-    const reached = new Set(
-      [...surveyed.values()].flatMap((verbs) => [...verbs.values()].flatMap((points) => [...points.keys()])),
-    );
-    const left = placesOf(surveyed);
-    const total = left.length;
-    const played = (await allDone(systems.map((system) => playAll(system, left, total)))).flat();
-    return { played, reached };
-  } finally {
+  } catch (error) {
     for (const system of systems) await system.end();
+    throw error;
   }
+  const reached = new Set(
+    [...surveyed.values()].flatMap((verbs) => [...verbs.values()].flatMap((points) => [...points.keys()])),
+  );
+  const left = placesOf(surveyed);
+  const total = left.length;
+  const played = (await allDone(systems.map((system) => playAll(system, left, total)))).flat();
+  return { played, reached };
 }
 
 /** Waits for all even where one fails: each leaves processes behind unless it comes to its end. */
