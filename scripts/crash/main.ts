@@ -47,7 +47,7 @@ const isPlayed = (part: string) => values.only === undefined || values.only === 
 /** How often it is told how far it is, in points. */
 const TELL_EVERY = 10;
 /** Cases after which a system is replaced by a fresh one. */
-const RENEWED_AFTER = 16;
+const RENEWED_AFTER = 12;
 
 interface Played {
   readonly store: Store;
@@ -106,8 +106,11 @@ async function playAll(given: NotesSystem, left: Place[], total: number): Promis
   const played: Played[] = [];
   try {
     for (let place = take(left, store); place !== undefined; place = take(left, store)) {
-      if (played.length > 0 && played.length % RENEWED_AFTER === 0) system = await renewed(system);
-      played.push(...(await playPlace(system, place)));
+      const results = await playPlace(system, place);
+      played.push(...results);
+      // A system that a failed case left behind would fail the next one too.
+      const hasFailed = results.some(({ result }) => result.problems.length > 0);
+      if (hasFailed || played.length % RENEWED_AFTER === 0) system = await renewed(system);
       if (left.length % TELL_EVERY === 0)
         console.log(`       ${total - left.length} of ${total} points with their verbs begun`);
     }

@@ -149,7 +149,8 @@ export class NotesSystem {
       url: this.url,
       ledger: path.join(this.folder, `client-${this.#ledgers}.ledger`),
       lanes: 3,
-      rate: CLIENT_RATE,
+      // Of a legacy on files nothing is ever deleted again.
+      rate: this.store === 'files' ? CLIENT_RATE / 4 : CLIENT_RATE,
       operations: this.store === 'sqlite' ? ['update', 'delete'] : [],
       tags: this.store === 'sqlite',
       pictures: this.hasPictures,
