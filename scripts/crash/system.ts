@@ -150,7 +150,7 @@ export class NotesSystem {
       ledger: path.join(this.folder, `client-${this.#ledgers}.ledger`),
       lanes: 3,
       // Of a legacy on files nothing is ever deleted again.
-      rate: this.store === 'files' ? CLIENT_RATE / 4 : CLIENT_RATE,
+      rate: this.store === 'files' ? CLIENT_RATE / 2 : CLIENT_RATE,
       operations: this.store === 'sqlite' ? ['update', 'delete'] : [],
       tags: this.store === 'sqlite',
       pictures: this.hasPictures,
