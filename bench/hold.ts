@@ -13,7 +13,7 @@ const QUIET_MS = 3000;
 export interface HoldFigures {
   /** Median over the switches: 99th percentile of the second around a cutover, less that of quiet seconds in the same load. */
   readonly extraLatencyP99Ms: number;
-  /** The longest hold that the gateway measured at any of the switches. */
+  /** The longest hold of any of the switches. */
   readonly maxHoldMs: number;
   readonly requests: number;
   readonly failed: number;

@@ -20,8 +20,10 @@ export async function switchToLegacy(ctx: Context, parts: CutoverParts): Promise
 
   let locked: LockedData | null = null;
   let verdicts: readonly Verdict[];
+  let fromMs = ctx.clock.monotonicMs();
   try {
     await rehearse(ctx, parts);
+    fromMs = ctx.clock.monotonicMs();
     const deadline = startDeadline(ctx, parts.limits.rollbackHoldDeadlineMs);
     const held = enter(ctx, parts, 'RB_HOLD', { lease: holdLease(ctx, deadline) });
     await parts.gateway.acknowledged(deadline.ctx, held.version, deadline.untilMs);
@@ -52,11 +54,11 @@ export async function switchToLegacy(ctx: Context, parts: CutoverParts): Promise
   } catch (error) {
     const cause = explained(ctx, parts, error);
     await revertToNext(ctx, parts, locked, cause);
-    return { verdicts: before, reverted: cause };
+    return { verdicts: before, reverted: cause, heldMs: ctx.clock.monotonicMs() - fromMs };
   }
   enter(ctx, parts, 'RB_OPEN', { side: 'legacy', lease: openLease(ctx) });
   await openLegacy(withoutCancel(ctx), parts);
-  return { verdicts: [...before, ...verdicts], reverted: null };
+  return { verdicts: [...before, ...verdicts], reverted: null, heldMs: ctx.clock.monotonicMs() - fromMs };
 }
 
 /** Its absence is the fence of a legacy on files; and whoever has its port would keep it from starting when everybody waits for it. */

@@ -21,6 +21,8 @@ export interface SwitchResult {
   readonly verdicts: readonly Verdict[];
   /** Why the switch was given up; null when it happened. */
   readonly reverted: unknown;
+  /** How long requests were held, until the last of them was let go. */
+  readonly heldMs: number;
 }
 
 /**
@@ -33,6 +35,7 @@ export async function switchToNext(ctx: Context, parts: CutoverParts): Promise<S
   const before = await parts.data.verify(ctx, 'forward', 'full');
   assertProven(before, 'forward');
 
+  const fromMs = ctx.clock.monotonicMs();
   const deadline = startDeadline(ctx, parts.limits.holdDeadlineMs);
   let locked: LockedData | null = null;
   let verdicts: readonly Verdict[];
@@ -61,11 +64,11 @@ export async function switchToNext(ctx: Context, parts: CutoverParts): Promise<S
   } catch (error) {
     const cause = explained(ctx, parts, error);
     await revertToLegacy(ctx, parts, locked, cause);
-    return { verdicts: before, reverted: cause };
+    return { verdicts: before, reverted: cause, heldMs: ctx.clock.monotonicMs() - fromMs };
   }
   enter(ctx, parts, 'OPEN', { side: 'next', lease: openLease(ctx) });
   await openNext(withoutCancel(ctx), parts);
-  return { verdicts: [...before, ...verdicts], reverted: null };
+  return { verdicts: [...before, ...verdicts], reverted: null, heldMs: ctx.clock.monotonicMs() - fromMs };
 }
 
 async function holdAndDrain(ctx: Context, parts: CutoverParts, deadline: Deadline): Promise<void> {

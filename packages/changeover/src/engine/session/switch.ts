@@ -14,23 +14,24 @@ export function cutover(parts: Parts, signal: AbortSignal): Promise<CutoverResul
   return owning(parts, 'cutover', signal, async (owner, ctx) => {
     const run = requireRun(parts, 'cutover', ['ready', 'live'], 'a run that is READY');
     if (run.status === 'live')
-      return resultOf(ctx, parts, 'next', { verdicts: await validate(ctx, parts), reverted: null });
+      return resultOf(parts, 'next', { verdicts: await validate(ctx, parts), reverted: null, heldMs: 0 });
     owner.checkPlan(parts.planHash, parts.planSpec);
     parts.emit({ event: 'stage', stage: 'cutover', status: 'started' });
     const switched = await switchToNext(ctx, cutoverParts(parts, owner));
     if (switched.reverted !== null) {
       parts.emit({ event: 'stage', stage: 'cutover', status: 'failed' });
-      return resultOf(ctx, parts, 'legacy', switched);
+      return resultOf(parts, 'legacy', switched);
     }
     owner.setRunStatus(run.id, 'live');
     parts.emit({ event: 'stage', stage: 'cutover', status: 'completed' });
     const verdicts = [...switched.verdicts, ...(await validate(ctx, parts))];
     const failed = verdicts.find(({ outcome }) => outcome === 'FAIL');
     if (failed === undefined || !parts.plan.cutover.rollbackOnFailedChecks)
-      return resultOf(ctx, parts, 'next', { verdicts, reverted: null });
+      return resultOf(parts, 'next', { ...switched, verdicts });
     ctx.report.warn(`${failed.check} failed after the cutover (${failed.evidence}); the plan says to roll back`);
     await returnToLegacy(ctx, parts, owner);
-    return resultOf(ctx, parts, 'legacy', {
+    return resultOf(parts, 'legacy', {
+      ...switched,
       verdicts,
       reverted: new Error(`${failed.check} failed: ${failed.evidence}`),
     });
@@ -45,17 +46,11 @@ async function validate(ctx: Context, parts: Parts) {
   return verdicts;
 }
 
-async function resultOf(
-  ctx: Context,
-  parts: Parts,
-  side: Side,
-  { verdicts, reverted }: SwitchResult,
-): Promise<CutoverResult> {
-  const { maxHoldMs } = await parts.gateway.stats(ctx);
+function resultOf(parts: Parts, side: Side, { verdicts, reverted, heldMs }: SwitchResult): CutoverResult {
   return {
     side,
     state: parts.journal.authority().state,
-    holdMs: maxHoldMs,
+    holdMs: heldMs,
     verdicts,
     reverted: reverted === null ? null : messageOf(reverted),
   };
