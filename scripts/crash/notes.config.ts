@@ -8,9 +8,11 @@ import {
   command,
   counts,
   defineChangeover,
+  document,
   dotenv,
   files,
   http,
+  jsonFormat,
   jsonFile,
   log,
   postgres,
@@ -87,6 +89,28 @@ const fromLog = sync({
   },
 });
 
+/** Replaced as a whole on the way back, and only when its rows have changed. */
+const authors = sync({
+  name: 'authors',
+  from: document({
+    files: { authors: path.join(legacyRoot, 'data/authors.json') },
+    format: jsonFormat({ indent: 0 }),
+    tables: {
+      authors: {
+        key: ['name'],
+        columns: { name: 'text', notes: 'integer' },
+        rows: ({ authors }) =>
+          Object.entries((authors ?? {}) as Record<string, number>).map(([name, notes]) => ({ name, notes })),
+      },
+    },
+    render: ({ authors }) => ({
+      authors: Object.fromEntries(authors.map(({ name, notes }) => [String(name), Number(notes)])),
+    }),
+  }),
+  to: target,
+  tables: { authors: {} },
+});
+
 const FIRST_BYTE = -(2 ** 40);
 
 function idOfLine(id: string): number {
@@ -103,7 +127,7 @@ const pictures = files({
   to: path.join(nextRoot, 'data/pictures'),
 });
 const data: DataDefinition[] = [
-  NOTES_STORE === 'files' ? fromLog : fromSqlite,
+  ...(NOTES_STORE === 'files' ? [fromLog, authors] : [fromSqlite]),
   ...(NOTES_PICTURES === 'no' ? [] : [pictures]),
 ];
 

@@ -1,6 +1,7 @@
 import { closeSync, fdatasyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { formatLogLine, parseLogLine } from './log-line.ts';
+import { Authors } from './authors.ts';
 import type { Note, NotesStore } from './note.ts';
 
 /**
@@ -12,6 +13,7 @@ export class LogNotes implements NotesStore {
   readonly #file: string;
   readonly #fd: number;
   readonly #notes: Map<string, Note>;
+  readonly #authors: Authors;
 
   constructor(file: string) {
     this.#file = file;
@@ -21,6 +23,7 @@ export class LogNotes implements NotesStore {
     const bytes = readFileSync(this.#fd);
     ftruncateSync(this.#fd, bytes.lastIndexOf('\n') + 1);
     this.#notes = new Map(this.#read().map((note) => [note.token, note]));
+    this.#authors = new Authors(path.join(path.dirname(file), 'authors.json'));
   }
 
   list(after: string, limit: number): Promise<Note[]> {
@@ -41,6 +44,7 @@ export class LogNotes implements NotesStore {
     const line = formatLogLine({ token: note.token, body: note.body, time: Date.now() / 1000 });
     writeSync(this.#fd, `${line}\n`);
     fdatasyncSync(this.#fd);
+    this.#authors.add(note.token);
     this.#notes.set(note.token, { ...note, tags: [] });
     return Promise.resolve(true);
   }

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { authorOf } from './authors.ts';
 import { FencedError, type Note, type NotesStore } from './note.ts';
 
 export interface SqliteNotesOptions {
@@ -11,6 +12,8 @@ export interface SqliteNotesOptions {
   readonly timeColumn: 'updated_at' | 'changed_at';
   /** How long a write is tried again while another process holds the write lock; 0 fails at once. */
   readonly retryBusyMs: number;
+  /** Whether it counts the notes of each author. Default: no. */
+  readonly hasAuthors?: boolean;
 }
 
 const OPEN_TIMEOUT_MS = 5_000;
@@ -48,6 +51,8 @@ export class SqliteNotes implements NotesStore {
         id INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT UNIQUE NOT NULL, body TEXT, ${timeColumn} REAL);
       CREATE TABLE IF NOT EXISTS ${tagsTable} (
         note_id INTEGER NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (note_id, tag));`);
+    if (this.#options.hasAuthors === true)
+      this.#database.exec('CREATE TABLE IF NOT EXISTS authors (name TEXT PRIMARY KEY, notes INTEGER NOT NULL)');
   }
 
   list(after: string, limit: number): Promise<Note[]> {
@@ -67,6 +72,7 @@ export class SqliteNotes implements NotesStore {
           .prepare(`INSERT INTO notes (token, body, ${timeColumn}) VALUES (?, ?, ?)`)
           .run(note.token, note.body, Date.now() / 1000);
         this.#tag(lastInsertRowid, note.tags);
+        this.#count(note.token);
       });
       return true;
     } catch (error) {
@@ -102,6 +108,13 @@ export class SqliteNotes implements NotesStore {
   close(): Promise<void> {
     this.#database.close();
     return Promise.resolve();
+  }
+
+  #count(token: string): void {
+    if (this.#options.hasAuthors !== true) return;
+    this.#database
+      .prepare('INSERT INTO authors VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET notes = notes + 1')
+      .run(authorOf(token));
   }
 
   #tag(id: number | bigint, tags: readonly string[]): void {

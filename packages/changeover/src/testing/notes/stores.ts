@@ -23,7 +23,13 @@ const RETRY_BUSY_MS = 5_000;
 export function openNextNotes(root: string, databaseUrl?: string): SqliteNotes | PostgresNotes {
   if (databaseUrl !== undefined && databaseUrl !== '') return new PostgresNotes(databaseUrl);
   const file = path.join(root, 'data/next.db');
-  return new SqliteNotes({ file, tagsTable: 'note_tags', timeColumn: 'changed_at', retryBusyMs: RETRY_BUSY_MS });
+  return new SqliteNotes({
+    file,
+    tagsTable: 'note_tags',
+    timeColumn: 'changed_at',
+    retryBusyMs: RETRY_BUSY_MS,
+    hasAuthors: true,
+  });
 }
 
 /** Opens the pictures of either side, each of which has a root of its own. */
