@@ -1,6 +1,6 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { SETTINGS, type NotesSystem, type StatusLine, type VerbResult } from './system.ts';
+import { refusedByLock, SETTINGS, type NotesSystem, type StatusLine, type VerbResult } from './system.ts';
 
 /** More snapshots than the engine keeps, so that it drops one. */
 const KEPT_SNAPSHOTS = 3;
@@ -215,11 +215,11 @@ async function lossOn(system: NotesSystem, side: 'legacy' | 'next'): Promise<Los
   const lost = missing.length + wrong.length;
   const doubled = duplicated.length + resurrected.length;
   if (lost + doubled > 0) problems.push(`on ${side}: ${JSON.stringify({ missing, duplicated, resurrected, wrong })}`);
-  const refusedByLock = failures.filter((failure) => failure.includes('database is locked')).length;
+  const refused = refusedByLock(failures);
   // The gateway was never killed, so no request may have failed.
-  if (failed > refusedByLock)
+  if (failed > refused)
     problems.push(`${failed} requests failed on the way to ${side}: ${failures.slice(0, 3).join('; ')}`);
-  return { lost, duplicated: doubled, refusedByLock, problems };
+  return { lost, duplicated: doubled, refusedByLock: refused, problems };
 }
 
 async function conclude(system: NotesSystem, onTheWay: readonly Loss[], bothWritable: number): Promise<CaseResult> {

@@ -3,7 +3,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compareLedger, isKept, startNotesClient, type ClientSummary, type NotesClient } from 'changeover/testing';
-import { NotesSystem, type VerbResult } from './system.ts';
+import { NotesSystem, refusedByLock, type VerbResult } from './system.ts';
 import { Watch, type Side } from './invariants-watch.ts';
 
 /** Where a case begins: on the legacy with no run, with a run that is READY, or on the new side. */
@@ -150,7 +150,7 @@ export class Bench {
     const shown = JSON.stringify({ missing, duplicated, resurrected, wrong });
     expectThat(isKept(comparison), `on ${before}, of ${comparison.acknowledged} acknowledged: ${shown}`);
     const { requests, failed, cut, failures, switches } = summary;
-    const locked = failures.filter((failure) => failure.includes('database is locked')).length;
+    const locked = refusedByLock(failures);
     this.clients.requests += requests;
     this.clients.refusedByLock += locked;
     const isExcused = failed - locked === cut && cut <= cutAllowed;

@@ -55,6 +55,11 @@ type Standing = Omit<StatusLine, 'units'> & {
   readonly isRestoring: boolean;
 };
 
+/** Writes of a legacy that never waits for a lock, and that met one of ours. */
+export function refusedByLock(failures: readonly string[]): number {
+  return failures.filter((failure) => failure.includes('database is locked')).length;
+}
+
 export interface NotesOptions {
   /** Default: yes. */
   readonly hasPictures?: boolean;

@@ -1,9 +1,7 @@
 import type { RunOutcome, Stage } from '../changeover.ts';
 import { renderVerdicts, summarizeVerdicts } from './render/verdicts.ts';
+import { BEFORE_THE_SWITCH, isPastTheSwitch, PAST_THE_SWITCH } from './stages.ts';
 import { DECLINED, exitCodeOf, standing, untold, UsageError, type Answer, type Call, type Verb } from './verb.ts';
-
-const BEFORE_THE_SWITCH = ['prepare', 'backup', 'config', 'data', 'integrate'] as const satisfies readonly Stage[];
-const PAST_THE_SWITCH = ['cutover', 'validate', 'cleanup'] as const satisfies readonly Stage[];
 
 export const run: Verb = {
   name: 'run',
@@ -39,10 +37,6 @@ export const run: Verb = {
     return answer(call, await changeover.run({ signal, through, ...(until === undefined ? {} : { until }) }));
   },
 };
-
-function isPastTheSwitch(stage: Stage): boolean {
-  return PAST_THE_SWITCH.some((past) => past === stage);
-}
 
 const WORDS: Readonly<Record<RunOutcome['status'], string>> = {
   ready: 'Ready: the legacy still serves, the new side is complete and waits.',

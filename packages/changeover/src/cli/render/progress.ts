@@ -1,4 +1,5 @@
 import type { ChangeoverEvent, Stage, Status } from '../../changeover.ts';
+import { isPastTheSwitch } from '../stages.ts';
 import { cleanLine, padEnd, truncate, type Screen, type Style } from './text.ts';
 import { showAmount, showDuration, showPercent } from './units.ts';
 import { showOutcome } from './verdicts.ts';
@@ -66,12 +67,13 @@ export const EMPTY_VIEW: RunView = {
 export function nextView(view: RunView, event: ChangeoverEvent, nowMs: number): RunView {
   switch (event.event) {
     case 'stage':
+      // The switch and what follows it take no share of a run's progress: they are counted in milliseconds, or wait for a person.
       return event.status === 'started'
         ? {
             ...EMPTY_VIEW,
             stage: event.stage,
             stageStartedAtMs: nowMs,
-            progress: isTimed(event.stage) ? wholeOf(view.progress) : null,
+            progress: isPastTheSwitch(event.stage) ? null : wholeOf(view.progress),
           }
         : { ...view, stage: null, step: null };
     case 'step':
@@ -90,11 +92,6 @@ export function nextView(view: RunView, event: ChangeoverEvent, nowMs: number): 
     case 'log':
       return view;
   }
-}
-
-/** The switch and what follows it take no share of a run's progress: they are counted in milliseconds, or wait for a person. */
-function isTimed(stage: Stage): boolean {
-  return !['cutover', 'validate', 'cleanup'].includes(stage);
 }
 
 // The bar of the whole run stays while the next stage has not yet told anything.

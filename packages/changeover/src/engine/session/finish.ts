@@ -26,7 +26,7 @@ export function finish(parts: Parts, signal: AbortSignal): Promise<RunOutcome> {
     }
     // A legacy on files was stopped at the cutover; whoever has its address by now is somebody else.
     if (parts.data.fencedBy('legacy') === 'store') for (const unit of parts.plan.legacy.units) await unit.stop(ctx);
-    await parts.data.uninstall(ctx, { emptyTarget: false }, (act) => undisturbed(ctx, parts, owner, act));
+    await parts.data.uninstall(ctx, { emptyTarget: false }, undisturbed(ctx, parts, owner));
     owner.setRunStatus(run.id, 'finished');
     owner.progress(run.id, 1, 0);
     parts.emit({ event: 'stage', stage: 'cleanup', status: 'completed' });
@@ -45,8 +45,7 @@ export async function uninstall(parts: Parts, signal: AbortSignal): Promise<{ re
     if (run !== null)
       requireRun(parts, 'uninstall', ['finished', 'rolled_back', 'failed'], 'a run that is finished or rolled back');
     await parts.data.installEpoch(ctx);
-    const quietly = (act: () => Promise<void>): Promise<void> => undisturbed(ctx, parts, owner, act);
-    const footprint = await parts.data.uninstall(ctx, { emptyTarget: false }, quietly);
+    const footprint = await parts.data.uninstall(ctx, { emptyTarget: false }, undisturbed(ctx, parts, owner));
     removed.push(...footprint.map(({ where, adds }) => `${where}: ${adds}`));
     if (await parts.gateway.isRunning(ctx)) {
       await parts.gateway.stop(ctx);

@@ -1,5 +1,6 @@
 import { isInTransition } from '../../plan/authority.ts';
 import type { Context } from '../../plan/context.ts';
+import type { Quietly } from '../../plan/ports.ts';
 import { openLease, startDeadline, withoutCancel, type Deadline } from '../cutover/machine.ts';
 import type { Owner } from '../ownership.ts';
 import type { Parts } from './parts.ts';
@@ -47,7 +48,11 @@ export function isLeftHeld(parts: Parts): boolean {
  * Does what writes into the store of the side that serves while no request is there: a legacy that never waits for a lock would fail a
  * request that meets one of ours. Takes some hundredths of a second; where requests cannot be held, it is done all the same.
  */
-export async function undisturbed(ctx: Context, parts: Parts, owner: Holder, act: () => Promise<void>): Promise<void> {
+export function undisturbed(ctx: Context, parts: Parts, owner: Holder): Quietly {
+  return (act) => actUndisturbed(ctx, parts, owner, act);
+}
+
+async function actUndisturbed(ctx: Context, parts: Parts, owner: Holder, act: () => Promise<void>): Promise<void> {
   const { state, operatorHold } = parts.journal.authority();
   if (operatorHold || isInTransition(state) || !(await parts.gateway.isRunning(ctx))) return act();
   try {

@@ -85,10 +85,10 @@ export function runSteps(parts: Parts, owner: Pick<Owner, 'put' | 'setAuthority'
       stage: 'data',
       weight: 1,
       title: 'fence the new stores and capture changes of the legacy',
-      do: (ctx) => data.prepare(ctx, (act) => undisturbed(ctx, parts, owner, act)),
+      do: (ctx) => data.prepare(ctx, undisturbed(ctx, parts, owner)),
       probe: repeat,
       undo: async (ctx) => {
-        await data.uninstall(ctx, { emptyTarget: true }, (act) => undisturbed(ctx, parts, owner, act));
+        await data.uninstall(ctx, { emptyTarget: true }, undisturbed(ctx, parts, owner));
       },
     },
     {
