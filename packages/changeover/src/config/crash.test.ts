@@ -1,9 +1,9 @@
-import { spawnSync } from 'node:child_process';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Context } from '../plan/context.ts';
 import { testContext } from '../testing/context.ts';
+import { isKilled } from '../testing/killed.ts';
 import { tempFolder } from '../testing/temp.ts';
 import type { TempFolder } from '../testing/temp.ts';
 import * as config from './index.ts';
@@ -37,13 +37,7 @@ function killed(call: string, point: string, nth = 1): boolean {
     const ctx = testContext(${JSON.stringify(temp.path)}, { faults: killAt(${JSON.stringify(point)}, ${nth}) });
     const port = (${define.toString()})(config);
     await port.${call};`;
-  const { signal, status, stderr } = spawnSync(
-    process.execPath,
-    ['--conditions=@changeover/source', '--input-type=module-typescript', '-e', script],
-    { encoding: 'utf8' },
-  );
-  if (signal !== 'SIGKILL' && status !== 0) throw new Error(stderr);
-  return signal === 'SIGKILL';
+  return isKilled(script);
 }
 
 async function files(): Promise<Record<string, string>> {

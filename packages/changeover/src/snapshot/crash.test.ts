@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { lstat, mkdir, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -6,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Context } from '../plan/context.ts';
 import { CRASH_POINTS } from '../plan/crash-points.ts';
 import { testContext } from '../testing/context.ts';
+import { isKilled } from '../testing/killed.ts';
 import { tempFolder } from '../testing/temp.ts';
 import type { TempFolder } from '../testing/temp.ts';
 import { createSnapshot } from './index.ts';
@@ -36,13 +36,7 @@ function killedAt(point: string, nth: number, call: string): boolean {
     const ctx = testContext(${JSON.stringify(temp.path)}, { faults: killAt(${JSON.stringify(point)}, ${nth}) });
     const snapshot = createSnapshot(${JSON.stringify(DEFINITION)});
     await snapshot.${call};`;
-  const { signal, status, stderr } = spawnSync(
-    process.execPath,
-    ['--conditions=@changeover/source', '--input-type=module-typescript', '-e', script],
-    { encoding: 'utf8' },
-  );
-  if (signal !== 'SIGKILL' && status !== 0) throw new Error(stderr);
-  return signal === 'SIGKILL';
+  return isKilled(script);
 }
 
 async function contents(path: string, relative = ''): Promise<string[]> {
