@@ -48,15 +48,15 @@ export const GUARDS: readonly Guard[] = [
   {
     name: 'the keeper ends a runner whose lease is over',
     file: 'engine/session/keeper.ts',
-    find: "if (task.kind !== 'recover' || !isLeaseOver(parts)) return null;",
+    find: "if (task.kind === 'follow' || !isLeaseOver(parts)) return null;",
     replace: 'if (info.pid > 0) return null;',
     proof: { invariant: 'a runner stopped in LOCK is killed after its lease, and the legacy serves on' },
   },
   {
     name: 'the keeper leaves a runner alone until its lease is over',
     file: 'engine/session/keeper.ts',
-    find: "if (task.kind !== 'recover' || !isLeaseOver(parts)) return null;",
-    replace: "if (task.kind !== 'recover') return null;",
+    find: "if (task.kind === 'follow' || !isLeaseOver(parts)) return null;",
+    replace: "if (task.kind === 'follow') return null;",
     proof: { invariant: 'a runner stopped in LOCK is killed after its lease, and the legacy serves on' },
   },
 

@@ -1,6 +1,6 @@
 import type { Context } from '../plan/context.ts';
 import type { Key } from '../plan/stores.ts';
-import type { Outcome, Verdict } from '../plan/words.ts';
+import { passesButForChanging, type Outcome, type Verdict } from '../plan/words.ts';
 import type { FullVerification } from './changed-keys.ts';
 import type { TableMap } from './mapping.ts';
 import type { Difference } from './table-comparison.ts';
@@ -59,17 +59,20 @@ export class Verification {
     const mark = this.#sync.changed.mark();
     const rows: Record<string, number> = {};
     for (const map of this.#sync.maps) {
-      const verdict = await this.#full(forTable(), map);
+      const { verdict, changing } = await this.#full(forTable(), map);
       rows[map.target.name] = verdict.measured;
       verdicts.push(verdict);
+      // A process that only reads must not add to what the owner verifies.
+      if (ctx.epoch > 0) this.#sync.changed.add(map.source.name, changing);
     }
-    // A process that only reads must not move the mark: the owner's next verification would skip what it applied since.
-    if (ctx.epoch > 0 && verdicts.every(({ outcome }) => outcome === 'PASS'))
+    // Nor must it move the mark: the owner's next verification would skip what it applied since.
+    if (ctx.epoch > 0 && verdicts.every(passesButForChanging))
       this.#sync.changed.verified(mark, { runId: ctx.runId, bootId, rows });
     return verdicts;
   }
 
-  async #full(ctx: Context, map: TableMap): Promise<Verdict> {
+  /** With the encoded source keys that were changed too often to be compared. */
+  async #full(ctx: Context, map: TableMap): Promise<{ verdict: Verdict; changing: readonly string[] }> {
     const total = await this.#sync.source.count(map.source.name);
     let compared = 0;
     const suspects: Difference[] = [];
@@ -84,14 +87,13 @@ export class Verification {
       });
     }
     const { certain, changing } = await this.#settle(ctx, map, suspects);
-    if (certain.length > 0) return this.#verdict(map, 'FAIL', describe(certain, compared), compared);
-    if (changing > 0) {
-      const evidence = `${compared} rows compared, ${changing} still changing`;
-      return this.#verdict(map, 'INCONCLUSIVE', evidence, compared);
-    }
-    if (compared > 0) return this.#verdict(map, 'PASS', `${compared} rows compared, 0 differ`, compared);
-    // Both sides were read to their ends: nothing that this table moves is on either.
-    return this.#verdict(map, 'PASS', 'both sides are empty', 0);
+    // Both sides were read to their ends: where no row was compared, nothing that this table moves is on either.
+    const evidence = compared === 0 ? 'both sides are empty' : `${compared} rows compared, 0 differ`;
+    if (certain.length > 0)
+      return { verdict: this.#verdict(map, 'FAIL', describe(certain, compared), compared), changing };
+    if (changing.length > 0)
+      return { verdict: this.#stillChanging(map, evidence, changing.length, compared), changing };
+    return { verdict: this.#verdict(map, 'PASS', evidence, compared), changing };
   }
 
   async #changed(ctx: Context, map: TableMap, keys: ReadonlySet<string>, full: FullVerification): Promise<Verdict> {
@@ -107,7 +109,7 @@ export class Verification {
     const evidence = `${keys.size} keys changed since ${before} rows were compared`;
     const measured = before + keys.size;
     if (certain.length > 0) return this.#verdict(map, 'FAIL', describe(certain, keys.size), measured);
-    if (changing > 0) return this.#verdict(map, 'INCONCLUSIVE', `${evidence}, ${changing} still changing`, measured);
+    if (changing.length > 0) return this.#stillChanging(map, evidence, changing.length, measured);
     return this.#withCounts(ctx, map, `${evidence}, 0 differ`, measured);
   }
 
@@ -133,11 +135,11 @@ export class Verification {
     ctx: Context,
     map: TableMap,
     found: readonly Difference[],
-  ): Promise<{ certain: readonly Difference[]; changing: number }> {
+  ): Promise<{ certain: readonly Difference[]; changing: readonly string[] }> {
     const excused = this.#excused(map.source.name);
     const isOpen = ({ sourceKey }: Difference) => sourceKey === null || !excused.has(encodeKey(sourceKey));
     const suspects = found.filter(isOpen);
-    if (this.#live === null) return { certain: suspects, changing: 0 };
+    if (this.#live === null) return { certain: suspects, changing: [] };
     const keyless = suspects.filter(({ sourceKey }) => sourceKey === null);
     let open = new Map(suspects.flatMap(({ sourceKey }) => (sourceKey === null ? [] : [[encodeKey(sourceKey), 0]])));
     for (let round = 0; open.size > 0 && round < MAX_ROUNDS; round++) {
@@ -148,15 +150,17 @@ export class Verification {
       for (const { sourceKey } of differing) {
         if (sourceKey === null) continue;
         const id = encodeKey(sourceKey);
-        still.set(id, pending === null || pending.has(id) ? 0 : (open.get(id) ?? 0) + 1);
+        const rounds = open.get(id);
+        // A target that is compared as a whole tells of others too, which were equal once and have changed since.
+        if (rounds !== undefined) still.set(id, pending === null || pending.has(id) ? 0 : rounds + 1);
       }
       open = still;
       const certain = differing.filter(
         ({ sourceKey }) => sourceKey !== null && (open.get(encodeKey(sourceKey)) ?? 0) >= CERTAIN_AFTER,
       );
-      if (certain.length > 0) return { certain: [...keyless, ...certain], changing: open.size - certain.length };
+      if (certain.length > 0) return { certain: [...keyless, ...certain], changing: [...open.keys()] };
     }
-    return { certain: keyless, changing: open.size };
+    return { certain: keyless, changing: [...open.keys()] };
   }
 
   async #compareKeys(ctx: Context, map: TableMap, keys: readonly Key[]): Promise<Difference[]> {
@@ -170,8 +174,12 @@ export class Verification {
 
   async #pause(ctx: Context): Promise<void> {
     ctx.signal.throwIfAborted();
-    await this.#live?.catchUp();
     await ctx.clock.sleep(ROUND_MS, ctx.signal);
+    await this.#live?.catchUp();
+  }
+
+  #stillChanging(map: TableMap, evidence: string, changing: number, measured: number): Verdict {
+    return { ...this.#verdict(map, 'INCONCLUSIVE', `${evidence}; ${changing} still changing`, measured), changing };
   }
 
   #verdict(map: TableMap, outcome: Outcome, evidence: string, measured: number): Verdict {

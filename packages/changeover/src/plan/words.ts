@@ -41,6 +41,16 @@ export interface Verdict {
   readonly evidence: string;
   /** How many rows, files or responses the verdict rests on. */
   readonly measured: number;
+  /**
+   * Set where nothing but rows or files that were changed again and again kept it from PASS: how many. The next verification of what
+   * changed compares them; under the lock they stand still.
+   */
+  readonly changing?: number;
+}
+
+/** True for a verdict that passes but for rows or files that were changed too often to be compared. */
+export function passesButForChanging({ outcome, changing = 0 }: Verdict): boolean {
+  return outcome === 'PASS' || (outcome === 'INCONCLUSIVE' && changing > 0);
 }
 
 /** Something `check` or `plan` wants the operator to know before anything is changed. */

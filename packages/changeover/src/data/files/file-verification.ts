@@ -62,8 +62,10 @@ export class FileVerification {
       { check: `${name}: files equal`, outcome, evidence: `${compared}, ${found}`, measured: all.size },
     ];
     if (certain.length > 0) return verdict('FAIL', `${certain.length} differ: ${described(certain)}`);
-    if (changing.length > 0)
-      return verdict('INCONCLUSIVE', `${changing.length} still changing: ${described(changing)}`);
+    if (changing.length > 0) {
+      const found = verdict('INCONCLUSIVE', `${changing.length} still changing: ${described(changing)}`);
+      return found.map((one) => ({ ...one, changing: changing.length }));
+    }
     return verdict('PASS', '0 differ');
   }
 

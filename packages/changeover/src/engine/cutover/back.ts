@@ -7,7 +7,7 @@ import { assertInTime, enter, explained, holdLease, openLease, startDeadline, wi
 import { openLegacy } from './open.ts';
 import { LEGACY_BOOT, type CutoverParts } from './parts.ts';
 import { rehearsalFolder, revertToNext } from './revert.ts';
-import { assertProven, catchUpUntilClose } from './evidence.ts';
+import { assertProven, assertProvenButForChanging, catchUpUntilClose } from './evidence.ts';
 import type { SwitchResult } from './forward.ts';
 
 /** LIVE_NEW to LIVE_OLD, with everything that was written since the cutover. The mirror image of `switchToNext`. */
@@ -16,7 +16,7 @@ export async function switchToLegacy(ctx: Context, parts: CutoverParts): Promise
   await assertLegacyStopped(ctx, parts);
   await catchUpUntilClose(ctx, parts, 'reverse');
   const before = await parts.data.verify(ctx, 'reverse', 'full');
-  assertProven(before, 'reverse');
+  assertProvenButForChanging(before, 'reverse');
 
   let locked: LockedData | null = null;
   let verdicts: readonly Verdict[];
@@ -58,7 +58,8 @@ export async function switchToLegacy(ctx: Context, parts: CutoverParts): Promise
   }
   enter(ctx, parts, 'RB_OPEN', { side: 'legacy', lease: openLease(ctx) });
   await openLegacy(withoutCancel(ctx), parts);
-  return { verdicts: [...before, ...verdicts], reverted: null, heldMs: ctx.clock.monotonicMs() - fromMs };
+  const proven = [...before.filter(({ outcome }) => outcome === 'PASS'), ...verdicts];
+  return { verdicts: proven, reverted: null, heldMs: ctx.clock.monotonicMs() - fromMs };
 }
 
 /** Its absence is the fence of a legacy on files; and whoever has its port would keep it from starting when everybody waits for it. */

@@ -15,7 +15,7 @@ import {
 import { openNext } from './open.ts';
 import { SETTINGS_HASH, type CutoverParts } from './parts.ts';
 import { revertToLegacy } from './revert.ts';
-import { assertProven, catchUpUntilClose } from './evidence.ts';
+import { assertProven, assertProvenButForChanging, catchUpUntilClose } from './evidence.ts';
 
 export interface SwitchResult {
   readonly verdicts: readonly Verdict[];
@@ -33,7 +33,7 @@ export async function switchToNext(ctx: Context, parts: CutoverParts): Promise<S
   await parts.data.installEpoch(ctx);
   await catchUpUntilClose(ctx, parts, 'forward');
   const before = await parts.data.verify(ctx, 'forward', 'full');
-  assertProven(before, 'forward');
+  assertProvenButForChanging(before, 'forward');
 
   const fromMs = ctx.clock.monotonicMs();
   const deadline = startDeadline(ctx, parts.limits.holdDeadlineMs);
@@ -68,7 +68,8 @@ export async function switchToNext(ctx: Context, parts: CutoverParts): Promise<S
   }
   enter(ctx, parts, 'OPEN', { side: 'next', lease: openLease(ctx) });
   await openNext(withoutCancel(ctx), parts);
-  return { verdicts: [...before, ...verdicts], reverted: null, heldMs: ctx.clock.monotonicMs() - fromMs };
+  const proven = [...before.filter(({ outcome }) => outcome === 'PASS'), ...verdicts];
+  return { verdicts: proven, reverted: null, heldMs: ctx.clock.monotonicMs() - fromMs };
 }
 
 async function holdAndDrain(ctx: Context, parts: CutoverParts, deadline: Deadline): Promise<void> {

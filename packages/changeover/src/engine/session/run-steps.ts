@@ -5,7 +5,7 @@ import { ChangeoverError } from '../../errors.ts';
 import type { Context } from '../../plan/context.ts';
 import type { SetupCommand } from '../../plan/plan.ts';
 import type { Direction } from '../../plan/words.ts';
-import { assertProven, catchUpUntilClose } from '../cutover/evidence.ts';
+import { assertProvenButForChanging, catchUpUntilClose } from '../cutover/evidence.ts';
 import { SETTINGS_HASH } from '../cutover/parts.ts';
 import type { Owner } from '../ownership.ts';
 import type { Step } from '../steps.ts';
@@ -175,7 +175,7 @@ async function catchUpAndVerify(ctx: Context, parts: Parts, direction: Direction
   await catchUpUntilClose(ctx, parts, direction);
   const verdicts = await parts.data.verify(ctx, direction, 'full');
   for (const verdict of verdicts) parts.emit({ event: 'verdict', verdict });
-  assertProven(verdicts, direction);
+  assertProvenButForChanging(verdicts, direction);
 }
 
 async function startPassive(ctx: Context, parts: Parts): Promise<void> {
