@@ -106,33 +106,35 @@ describe.each(PAIRS)('a move from %s to %s', (from, to) => {
     ]);
   });
 
-  it('leaves a row that never rests to the lock, and proves all others', async () => {
-    await addMany(legacy, 25);
-    await copied();
-    const cooled = new AbortController();
-    const counter = (async () => {
-      for (let value = 0; !cooled.signal.aborted; value++) {
-        await legacy.exec(`UPDATE events SET at = ${value} WHERE id = 7`);
-        await new Promise(setImmediate);
-      }
-    })();
-    const [verdict] = await data.verify(ctx, 'forward', 'full');
-    cooled.abort();
-    await counter;
-    expect(verdict).toEqual({
-      check: 'main.events: rows equal',
-      outcome: 'INCONCLUSIVE',
-      evidence: '25 rows compared, 0 differ; 1 still changing',
-      measured: 25,
-      changing: 1,
+  // SQLite answers at once, so a change at each turn of the event loop lies between any two readings; with Postgres one may not.
+  if (from === 'sqlite')
+    it('leaves a row that never rests to the lock, and proves all others', async () => {
+      await addMany(legacy, 25);
+      await copied();
+      const cooled = new AbortController();
+      const counter = (async () => {
+        for (let value = 0; !cooled.signal.aborted; value++) {
+          await legacy.exec(`UPDATE events SET at = ${value} WHERE id = 7`);
+          await new Promise(setImmediate);
+        }
+      })();
+      const [verdict] = await data.verify(ctx, 'forward', 'full');
+      cooled.abort();
+      await counter;
+      expect(verdict).toEqual({
+        check: 'main.events: rows equal',
+        outcome: 'INCONCLUSIVE',
+        evidence: '25 rows compared, 0 differ; 1 still changing',
+        measured: 25,
+        changing: 1,
+      });
+      const locked = await data.lock(ctx, 'forward');
+      await locked.applyToEmpty();
+      const evidence = '1 keys changed since 25 rows were compared, 0 differ; 25 rows in the source, 25 in the target';
+      expect(await locked.verify('changed')).toMatchObject([{ outcome: 'PASS', evidence }]);
+      await locked.release();
+      expect(await rows(next)).toEqual(await rows(legacy));
     });
-    const locked = await data.lock(ctx, 'forward');
-    await locked.applyToEmpty();
-    const evidence = '1 keys changed since 25 rows were compared, 0 differ; 25 rows in the source, 25 in the target';
-    expect(await locked.verify('changed')).toMatchObject([{ outcome: 'PASS', evidence }]);
-    await locked.release();
-    expect(await rows(next)).toEqual(await rows(legacy));
-  });
 
   it('applies nothing before the last chunk, which could undo it', async () => {
     await data.prepare(ctx);
