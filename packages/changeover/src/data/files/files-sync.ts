@@ -140,7 +140,7 @@ export class FilesSync {
       for (let round = 1; ; round += 1) {
         const pass = await this.#pass(ctx, direction, Infinity);
         applied += pass.applied;
-        if (pass.applied === 0 && pass.pending === 0) return { applied, pending: 0 };
+        if (pass.pending === 0) return { applied, pending: 0 };
         if (pass.pending > 0 && round >= MAX_LAST_ROUNDS) {
           const folder = this.#open(ctx).folders[sourceSide(direction)].name;
           const file = pass.torn.map(shown)[0] ?? '';

@@ -23,6 +23,8 @@ export async function switchToLegacy(ctx: Context, parts: CutoverParts): Promise
   let fromMs = ctx.clock.monotonicMs();
   try {
     await rehearse(ctx, parts);
+    // What was written meanwhile need not be applied while requests wait.
+    await catchUpUntilClose(ctx, parts, 'reverse');
     fromMs = ctx.clock.monotonicMs();
     const deadline = startDeadline(ctx, parts.limits.rollbackHoldDeadlineMs);
     const held = enter(ctx, parts, 'RB_HOLD', { lease: holdLease(ctx, deadline) });

@@ -34,6 +34,8 @@ export async function switchToNext(ctx: Context, parts: CutoverParts): Promise<S
   await catchUpUntilClose(ctx, parts, 'forward');
   const before = await parts.data.verify(ctx, 'forward', 'full');
   assertProvenButForChanging(before, 'forward');
+  // What was written during the verification need not be applied while requests wait.
+  await catchUpUntilClose(ctx, parts, 'forward');
 
   const fromMs = ctx.clock.monotonicMs();
   const deadline = startDeadline(ctx, parts.limits.holdDeadlineMs);

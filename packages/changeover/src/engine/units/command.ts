@@ -89,14 +89,14 @@ export function command(run: string, options: CommandOptions = {}): Unit {
     port: localPort(base),
     startTimeoutMs,
   });
-  const find = (ctx: Context): Members | null => {
+  const find = (ctx: Context): Promise<Members | null> => {
     const { files, port } = startable(ctx);
     return membersOf(files, port);
   };
   const isPassive = (ctx: Context): boolean | null => readRecord(unitFiles(ctx.stateDir, name))?.passive ?? null;
 
   const tell = async (ctx: Context, what: 'activate' | 'passivate', path: string): Promise<void> => {
-    if (find(ctx) === null) throw new ChangeoverError('CHG_ENGINE_UNIT_NOT_RUNNING', { name, what });
+    if ((await find(ctx)) === null) throw new ChangeoverError('CHG_ENGINE_UNIT_NOT_RUNNING', { name, what });
     const url = at(path);
     if (url === null) throw new ChangeoverError('CHG_ENGINE_UNIT_NO_URL', { name, what });
     const answer = await ask('POST', url, { timeoutMs: HOOK_TIMEOUT_MS, signal: ctx.signal });
@@ -113,17 +113,17 @@ export function command(run: string, options: CommandOptions = {}): Unit {
     url: base?.href.replace(/\/$/, '') ?? null,
     spec: specOf(run, options),
 
-    status(ctx) {
-      const members = find(ctx);
-      if (members === null) return Promise.resolve({ state: 'stopped', pid: null, startTime: null });
+    async status(ctx) {
+      const members = await find(ctx);
+      if (members === null) return { state: 'stopped', pid: null, startTime: null };
       const { leader, all } = members;
       const state = all.length > 0 && all.every(({ isStopped }) => isStopped) ? 'paused' : 'running';
-      return Promise.resolve({ state, pid: leader?.pid ?? null, startTime: leader?.startTime ?? null });
+      return { state, pid: leader?.pid ?? null, startTime: leader?.startTime ?? null };
     },
 
     async start(ctx, start) {
       const unitToStart = startable(ctx);
-      const members = find(ctx);
+      const members = await find(ctx);
       if (members !== null) {
         if (members.record === null) ctx.report.log(`${name} runs already as process ${String(members.leader?.pid)}`);
         signalAll(name, members.all, 'SIGCONT');
@@ -142,7 +142,7 @@ export function command(run: string, options: CommandOptions = {}): Unit {
 
     async stop(ctx) {
       for (let round = 0; ; round++) {
-        const members = find(ctx);
+        const members = await find(ctx);
         if (members === null) break;
         const { leader, all, record } = members;
         const who = leader === null ? 'a process of another user' : describeProcess(leader.pid);
@@ -163,15 +163,14 @@ export function command(run: string, options: CommandOptions = {}): Unit {
 
     async pause(ctx) {
       // A child that was born between the look and the signal shows in the next look.
-      for (let left = running(find(ctx)); left.length > 0; left = running(find(ctx))) {
+      for (let left = running(await find(ctx)); left.length > 0; left = running(await find(ctx))) {
         signalAll(name, left, 'SIGSTOP');
         await ctx.clock.sleep(PAUSE_POLL_MS, ctx.signal);
       }
     },
 
-    resume(ctx) {
-      signalAll(name, find(ctx)?.all ?? [], 'SIGCONT');
-      return Promise.resolve();
+    async resume(ctx) {
+      signalAll(name, (await find(ctx))?.all ?? [], 'SIGCONT');
     },
 
     async activate(ctx) {
@@ -181,7 +180,7 @@ export function command(run: string, options: CommandOptions = {}): Unit {
 
     async passivate(ctx) {
       // What does not run has no work of its own.
-      if (find(ctx) === null) return;
+      if ((await find(ctx)) === null) return;
       if (passive.passivate !== undefined) await tell(ctx, 'passivate', passive.passivate);
       else if (passive.env !== undefined && isPassive(ctx) !== true) await restart(ctx, unit, true);
     },
@@ -205,7 +204,7 @@ export function command(run: string, options: CommandOptions = {}): Unit {
     },
 
     async quiesce(ctx, deadlineMs) {
-      if (find(ctx) === null) return;
+      if ((await find(ctx)) === null) return;
       const url = options.quiesce === undefined ? null : at(options.quiesce.until.path);
       if (options.quiesce === undefined || url === null) {
         ctx.report.warn(

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { ChangeoverError } from '../../errors.ts';
 import type { Context } from '../../plan/context.ts';
 import { familyOf, isAlive, listenerOf, processes } from '../process-table.ts';
@@ -15,7 +17,7 @@ export interface Members {
 }
 
 /** Null when the unit does not run. */
-export function membersOf(files: UnitFiles, port: number | null): Members | null {
+export async function membersOf(files: UnitFiles, port: number | null): Promise<Members | null> {
   const record = ownRecord(files);
   const table = processes();
   if (record !== null) {
@@ -26,7 +28,7 @@ export function membersOf(files: UnitFiles, port: number | null): Members | null
       return { leader, all, record };
     }
   }
-  if (port === null) return null;
+  if (port === null || (await isRefused(port))) return null;
   const { isListening, pid } = listenerOf(port);
   if (!isListening) return null;
   const all = pid === null ? [] : familyOf(pid, table);
@@ -43,7 +45,29 @@ function ownRecord(files: UnitFiles): UnitRecord | null {
   return settled;
 }
 
-const POLL_MS = 10;
+/** A queue of connections that is full answers nothing at all. */
+const CONNECT_TIMEOUT_MS = 100;
+
+/** True when certainly nobody listens: told in a fraction of the time that the kernel takes to list all sockets of the machine. */
+async function isRefused(port: number): Promise<boolean> {
+  for (const host of ['127.0.0.1', '::1']) {
+    const socket = connect({ port, host });
+    try {
+      await once(socket, 'connect', { signal: AbortSignal.timeout(CONNECT_TIMEOUT_MS) });
+      return false;
+    } catch (error) {
+      const code = error instanceof Error && 'code' in error ? error.code : null;
+      // A machine without IPv6 has no such address.
+      if (code !== 'ECONNREFUSED' && code !== 'EADDRNOTAVAIL') return false;
+    } finally {
+      socket.destroy();
+    }
+  }
+  return true;
+}
+
+/** How long the end of a process may go unnoticed: it adds to the hold of a switch that stops a unit. */
+const POLL_MS = 2;
 
 /** Sends a signal to processes that are still those of the table; one that is gone needs none. */
 export function signalAll(name: string, members: readonly ProcessEntry[], signal: NodeJS.Signals): void {

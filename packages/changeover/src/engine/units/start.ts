@@ -8,7 +8,7 @@ import type { Context } from '../../plan/context.ts';
 import { describeProcess, listenerOf, startTimeOf } from '../process-table.ts';
 import { ask } from './ask.ts';
 import type { Answer } from './ask.ts';
-import { membersOf } from './members.ts';
+import { membersOf, type Members } from './members.ts';
 import { LAUNCH, TOKEN_VARIABLE, removeRecord, replacingShell, writeRecord } from './record.ts';
 import type { UnitFiles } from './record.ts';
 
@@ -97,7 +97,7 @@ export async function waitUntilHealthy(ctx: Context, unit: StartableUnit, launch
   const startedMs = ctx.clock.monotonicMs();
   for (;;) {
     const answer = unit.health === null ? null : await askHealth(ctx, unit.health);
-    const members = membersOf(unit.files, unit.port);
+    const members = await membersOf(unit.files, unit.port);
     const exit = launched.exit();
     // A command that goes to the background ends with 0 and will leave somebody who listens.
     const mayBeInBackground = exit?.isSuccess === true && unit.port !== null;
@@ -131,7 +131,7 @@ function exited(unit: StartableUnit, how: string, logStart: number, cause?: unkn
 
 function notHealthy(
   unit: StartableUnit,
-  members: ReturnType<typeof membersOf>,
+  members: Members | null,
   answer: Answer | null,
   waitedMs: number,
   launched: Launched,
