@@ -43,8 +43,8 @@ export class FileVerification {
   }
 
   async run(name: string, scope: 'full' | 'changed'): Promise<Verdict[]> {
-    const sources = new Set((await this.#source.files(this.#ctx.signal)).map(({ path }) => path));
-    const targets = new Set((await this.#target.files(this.#ctx.signal)).map(({ path }) => path));
+    const sources = new Set(await this.#source.paths(this.#ctx.signal));
+    const targets = new Set(await this.#target.paths(this.#ctx.signal));
     const all = new Set([...sources, ...targets]);
     const synced = this.#state.synced();
     const isOpen = (path: RawPath): boolean =>

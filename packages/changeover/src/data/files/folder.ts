@@ -1,4 +1,4 @@
-import { lstatSync, readdirSync, rmdirSync, type BigIntStats } from 'node:fs';
+import { lstatSync, readdirSync, rmdirSync, type BigIntStats, type Dirent } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { ChangeoverError } from '../../errors.ts';
 import { codeOf, isMissing } from '../durable.ts';
@@ -78,31 +78,23 @@ export class Folder {
    */
   async files(signal: AbortSignal, onUnmovable?: (path: RawPath, what: string) => void): Promise<FoundFile[]> {
     const found: FoundFile[] = [];
-    const folders: RawPath[] = [rawPath('')];
-    let entries = 0;
-    for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-      for (const name of this.#names(folder)) {
-        entries += 1;
-        if (entries % ENTRIES_AT_ONCE === 0) {
-          signal.throwIfAborted();
-          await setImmediate();
-        }
-        if (folder === '' && DRAFT.test(name)) continue;
-        const path = joinRaw(folder, name);
-        const stat = lstatSync(this.at(path), { bigint: true, throwIfNoEntry: false });
-        if (stat?.isDirectory()) folders.push(path);
-        else if (stat && this.matches(path)) {
-          if (stat.isFile()) found.push({ path, stat });
-          else this.#unmovable(path, kindOf(stat), onUnmovable);
-        }
-      }
+    for await (const path of this.#plain(signal, onUnmovable)) {
+      const stat = this.stat(path);
+      if (stat?.isFile()) found.push({ path, stat });
     }
+    return found;
+  }
+
+  /** The paths of `files` alone, in a fraction of the time. */
+  async paths(signal: AbortSignal): Promise<RawPath[]> {
+    const found: RawPath[] = [];
+    for await (const path of this.#plain(signal)) found.push(path);
     return found;
   }
 
   /** Unfinished files of ours that a killed process left. */
   drafts(): RawPath[] {
-    return this.#names(rawPath('')).filter((name) => DRAFT.test(name));
+    return this.#entries(rawPath('')).flatMap(({ path }) => (DRAFT.test(path) ? [path] : []));
   }
 
   stat(path: RawPath): BigIntStats | null {
@@ -133,9 +125,36 @@ export class Folder {
     }
   }
 
-  #names(folder: RawPath): RawPath[] {
+  async *#plain(
+    signal: AbortSignal,
+    onUnmovable?: (path: RawPath, what: string) => void,
+  ): AsyncGenerator<RawPath, void, undefined> {
+    const folders: RawPath[] = [rawPath('')];
+    let entries = 0;
+    for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+      for (const { path, entry } of this.#entries(folder)) {
+        entries += 1;
+        if (entries % ENTRIES_AT_ONCE === 0) {
+          signal.throwIfAborted();
+          await setImmediate();
+        }
+        if (folder === '' && DRAFT.test(path)) continue;
+        if (entry.isDirectory()) folders.push(path);
+        else if (this.matches(path)) {
+          if (entry.isFile()) yield path;
+          else this.#unmovable(path, kindOf(entry), onUnmovable);
+        }
+      }
+    }
+  }
+
+  #entries(folder: RawPath): { readonly path: RawPath; readonly entry: Dirent<Buffer> }[] {
     try {
-      return readdirSync(this.at(folder), 'buffer').map((name) => Buffer.from(name).toString('latin1') as RawPath);
+      const entries = readdirSync(this.at(folder), { encoding: 'buffer', withFileTypes: true });
+      return entries.map((entry) => ({
+        path: joinRaw(folder, Buffer.from(entry.name).toString('latin1') as RawPath),
+        entry,
+      }));
     } catch (error) {
       // Gone since its parent was listed: the folder is live.
       if (isMissing(error)) return [];
@@ -151,10 +170,10 @@ export class Folder {
   }
 }
 
-function kindOf(stat: BigIntStats): string {
-  if (stat.isSymbolicLink()) return 'a symbolic link';
-  if (stat.isSocket()) return 'a socket';
-  return stat.isFIFO() ? 'a pipe' : 'a device';
+function kindOf(entry: Dirent<Buffer>): string {
+  if (entry.isSymbolicLink()) return 'a symbolic link';
+  if (entry.isSocket()) return 'a socket';
+  return entry.isFIFO() ? 'a pipe' : 'a device';
 }
 
 /** `*` and `?` stay within a name, `**` crosses folders, `[…]` is one of some characters. */

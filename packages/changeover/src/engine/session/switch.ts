@@ -9,6 +9,10 @@ import { cutoverParts, type Parts } from './parts.ts';
 import { owning, requireRun, runChecks } from './run.ts';
 import { runSteps } from './run-steps.ts';
 
+/** The checks do not wait longer for the requests that were held. */
+const MAX_BACKLOG_MS = 2000;
+const BACKLOG_POLL_MS = 100;
+
 /** Flips the sides; alone allowed to. Ends with the checks of the plan on the new side. */
 export function cutover(parts: Parts, signal: AbortSignal): Promise<CutoverResult> {
   return owning(parts, 'cutover', signal, async (owner, ctx) => {
@@ -24,6 +28,7 @@ export function cutover(parts: Parts, signal: AbortSignal): Promise<CutoverResul
     }
     owner.setRunStatus(run.id, 'live');
     parts.emit({ event: 'stage', stage: 'cutover', status: 'completed' });
+    await letBacklogGo(ctx, parts);
     const verdicts = [...switched.verdicts, ...(await validate(ctx, parts))];
     const failed = verdicts.find(({ outcome }) => outcome === 'FAIL');
     if (failed === undefined || !parts.plan.cutover.rollbackOnFailedChecks)
@@ -36,6 +41,13 @@ export function cutover(parts: Parts, signal: AbortSignal): Promise<CutoverResul
       reverted: new Error(`${failed.check} failed: ${failed.evidence}`),
     });
   });
+}
+
+/** Requests that waited go first: the checks would compete with them for the processor. */
+async function letBacklogGo(ctx: Context, { gateway }: Parts): Promise<void> {
+  const untilMs = ctx.clock.monotonicMs() + MAX_BACKLOG_MS;
+  do await ctx.clock.sleep(BACKLOG_POLL_MS, ctx.signal);
+  while ((await gateway.stats(ctx)).held > 0 && ctx.clock.monotonicMs() < untilMs);
 }
 
 async function validate(ctx: Context, parts: Parts) {

@@ -10,7 +10,7 @@ import type { Unit } from '../../plan/ports.ts';
 import type { Json } from '../../plan/words.ts';
 import { describeProcess } from '../process-table.ts';
 import { ask } from './ask.ts';
-import { areGone, membersOf, signalAll } from './members.ts';
+import { areGone, membersOf, runs, signalAll } from './members.ts';
 import type { Members } from './members.ts';
 import { readRecord, removeRecord, unitFiles, writeRecord } from './record.ts';
 import { found, launch, waitUntilHealthy } from './start.ts';
@@ -93,10 +93,14 @@ export function command(run: string, options: CommandOptions = {}): Unit {
     const { files, port } = startable(ctx);
     return membersOf(files, port);
   };
+  const isRunning = (ctx: Context): Promise<boolean> => {
+    const { files, port } = startable(ctx);
+    return runs(files, port);
+  };
   const isPassive = (ctx: Context): boolean | null => readRecord(unitFiles(ctx.stateDir, name))?.passive ?? null;
 
   const tell = async (ctx: Context, what: 'activate' | 'passivate', path: string): Promise<void> => {
-    if ((await find(ctx)) === null) throw new ChangeoverError('CHG_ENGINE_UNIT_NOT_RUNNING', { name, what });
+    if (!(await isRunning(ctx))) throw new ChangeoverError('CHG_ENGINE_UNIT_NOT_RUNNING', { name, what });
     const url = at(path);
     if (url === null) throw new ChangeoverError('CHG_ENGINE_UNIT_NO_URL', { name, what });
     const answer = await ask('POST', url, { timeoutMs: HOOK_TIMEOUT_MS, signal: ctx.signal });
@@ -180,7 +184,7 @@ export function command(run: string, options: CommandOptions = {}): Unit {
 
     async passivate(ctx) {
       // What does not run has no work of its own.
-      if ((await find(ctx)) === null) return;
+      if (!(await isRunning(ctx))) return;
       if (passive.passivate !== undefined) await tell(ctx, 'passivate', passive.passivate);
       else if (passive.env !== undefined && isPassive(ctx) !== true) await restart(ctx, unit, true);
     },
@@ -204,7 +208,7 @@ export function command(run: string, options: CommandOptions = {}): Unit {
     },
 
     async quiesce(ctx, deadlineMs) {
-      if ((await find(ctx)) === null) return;
+      if (!(await isRunning(ctx))) return;
       const url = options.quiesce === undefined ? null : at(options.quiesce.until.path);
       if (options.quiesce === undefined || url === null) {
         ctx.report.warn(

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { ChangeoverError } from '../../errors.ts';
 import type { Context } from '../../plan/context.ts';
-import { familyOf, isAlive, listenerOf, processes } from '../process-table.ts';
+import { familyOf, isAlive, listenerOf, processes, startTimeOf } from '../process-table.ts';
 import type { ProcessEntry } from '../process-table.ts';
 import { readRecord, removeRecord, settleClaim, writeRecord } from './record.ts';
 import type { UnitFiles, UnitRecord } from './record.ts';
@@ -33,6 +33,13 @@ export async function membersOf(files: UnitFiles, port: number | null): Promise<
   if (!isListening) return null;
   const all = pid === null ? [] : familyOf(pid, table);
   return { leader: all[0] ?? null, all, record: null };
+}
+
+/** True when the unit runs: for what need not know each of its processes, which takes a look at all of the machine. */
+export async function runs(files: UnitFiles, port: number | null): Promise<boolean> {
+  const record = ownRecord(files);
+  if (record !== null && record.pid !== null && startTimeOf(record.pid) === record.startTime) return true;
+  return (await membersOf(files, port)) !== null;
 }
 
 /** The record with its pid, after a crash in between was settled. */
