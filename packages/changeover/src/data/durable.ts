@@ -33,6 +33,14 @@ export function stampOf(stat: BigIntStats): Stamp {
   };
 }
 
+/**
+ * Time of modification as `utimes` takes it: a double, which is exact to a quarter of a microsecond. As text, since Node takes a number
+ * below zero, a time before 1970, for now.
+ */
+export function secondsOf({ mtimeNs }: Stamp): string {
+  return String(Number(BigInt(mtimeNs)) / 1e9);
+}
+
 export function isSameStamp(a: Stamp | null, b: Stamp | null): boolean {
   if (a === null || b === null) return a === b;
   return a.file === b.file && a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;

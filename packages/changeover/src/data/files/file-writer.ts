@@ -3,13 +3,12 @@ import { open, rm } from 'node:fs/promises';
 import { ChangeoverError } from '../../errors.ts';
 import type { Context } from '../../plan/context.ts';
 import { sourceSide, targetSide, type Direction } from '../../plan/words.ts';
-import { stampOf, syncFolder } from '../durable.ts';
+import { secondsOf, stampOf, syncFolder } from '../durable.ts';
 import type { Sidecar } from '../sidecar.ts';
 import type { ChangedFile } from './file-changes.ts';
 import { readFile } from './file-copy.ts';
 import type { FileState, ReadFile } from './file-state.ts';
 import { draftName, fsPath, joinRaw, parentOf, rawPath, shown, type Folder, type RawPath } from './folder.ts';
-import { setTimes } from './times.ts';
 
 const FILES_AT_ONCE = 4;
 
@@ -91,10 +90,11 @@ export class FileWriter {
   /** Modes, times, and then all of it durable: once one of many new files is synced, the others cost next to nothing. */
   async #finish(drafts: readonly Draft[]): Promise<void> {
     for (const { path, draft, read } of drafts) this.#own(draft, path, read.mode);
-    await setTimes(drafts.map(({ draft, read }) => ({ file: this.#target.at(draft), mtimeNs: read.stamp.mtimeNs })));
-    await eachOf(drafts, async ({ draft }) => {
+    await eachOf(drafts, async ({ draft, read }) => {
       const file = await open(this.#target.at(draft), 'r');
       try {
+        const seconds = secondsOf(read.stamp);
+        await file.utimes(seconds, seconds);
         await file.sync();
       } finally {
         await file.close();

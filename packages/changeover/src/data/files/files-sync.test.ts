@@ -78,7 +78,7 @@ async function verified(
 }
 
 describe('the copy', () => {
-  it('carries contents, modes and times to the nanosecond, folders included', async () => {
+  it('carries contents, modes and times to the microsecond, folders included', async () => {
     put('old', 'ann.jpg', 'ann');
     put('old', 'deep/er/bob.jpg', Buffer.alloc(3_000_000, 7));
     put('old', 'empty.jpg', '');
@@ -93,7 +93,8 @@ describe('the copy', () => {
     expect(sides().new).toEqual(sides().old);
     for (const file of ['ann.jpg', 'deep/er/bob.jpg', 'empty.jpg']) {
       const [a, b] = [statSync(at('old', file), { bigint: true }), statSync(at('new', file), { bigint: true })];
-      expect([file, b.mode, b.mtimeNs]).toEqual([file, a.mode, a.mtimeNs]);
+      expect([file, b.mode]).toEqual([file, a.mode]);
+      expect(Math.abs(Number(b.mtimeNs - a.mtimeNs)), file).toBeLessThan(1000);
     }
     expect(statSync(at('new', 'deep')).mode & 0o777).toBe(0o750);
     expect(seen.at(-1)).toMatchObject({ done: 3_000_003, total: 3_000_003, unit: 'bytes' });

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import { ChangeoverError } from '../../errors.ts';
 import type { Context } from '../../plan/context.ts';
@@ -13,7 +13,7 @@ import {
   type Side,
   type Verdict,
 } from '../../plan/words.ts';
-import { named, stampOf } from '../durable.ts';
+import { named, secondsOf, stampOf } from '../durable.ts';
 import { Sidecar } from '../sidecar.ts';
 import { bytesOf, findChanges, type ChangedFile } from './file-changes.ts';
 import { readFile } from './file-copy.ts';
@@ -22,7 +22,6 @@ import { FileVerification } from './file-verification.ts';
 import { FileWriter } from './file-writer.ts';
 import { checkFiles } from './files-check.ts';
 import { Folder, fsPath, parentOf, rawPath, shown, type RawPath } from './folder.ts';
-import { setTimes } from './times.ts';
 
 /** One pass gives way after this time. */
 const PASS_MS = 500;
@@ -175,7 +174,9 @@ export class FilesSync {
         mkdirSync(target.at(parentOf(file)), { recursive: true });
         rmSync(target.at(file), { force: true });
         const read = await readFile(from.at(file), ctx.clock, target.at(file));
-        if (typeof read !== 'string') await setTimes([{ file: target.at(file), mtimeNs: read.stamp.mtimeNs }]);
+        if (typeof read === 'string') return;
+        const seconds = secondsOf(read.stamp);
+        utimesSync(target.at(file), seconds, seconds);
       };
       const { changed, deleted } = await findChanges(ctx, 'reverse', folders.next, state);
       const skipped = new Set([...changed.map((file) => file.path), ...deleted]);
