@@ -1,11 +1,12 @@
 import type { Context } from '../plan/context.ts';
-import type { ChangeBatch, OpenStore, Row } from '../plan/stores.ts';
+import type { ChangeBatch, Row } from '../plan/stores.ts';
 import { targetSide, type Direction } from '../plan/words.ts';
 import type { BuiltSync } from './built-sync.ts';
+import { allRows } from './chunks.ts';
 import type { NotReturnable } from './not-returnable.ts';
 import type { Fate } from './row-mapper.ts';
 import type { StoresInUse, UsedStore } from './stores-in-use.ts';
-import { encodeKey, keyOf } from './values.ts';
+import { encodeKey } from './values.ts';
 
 const CHUNK_ROWS = 1000;
 
@@ -61,7 +62,7 @@ export class Applier {
       if (targetIdentity !== used.identity) continue;
       for (const map of sync.maps) {
         const { name } = map.target;
-        const existing = content[name] ?? (await allRows(store, name, map.target.key));
+        const existing = content[name] ?? (await allRows(ctx, store, map.target, CHUNK_ROWS));
         const made = await sync.content(ctx, map, existing);
         content[name] = made.rows;
         fates.push(...made.fates);
@@ -97,14 +98,4 @@ function reasonNotTaken(built: readonly BuiltSync[], used: UsedStore, table: str
   // A store that is written as a whole takes a deleted row back by not holding it any more.
   const isWhole = carriers.some(({ sync }) => sync.target.replace !== undefined);
   return carriers.length > 0 && !isWhole ? 'no table of the legacy takes it' : null;
-}
-
-async function allRows(store: OpenStore, table: string, key: readonly string[]): Promise<Row[]> {
-  const rows: Row[] = [];
-  for (;;) {
-    const last = rows.at(-1);
-    const chunk = await store.chunk(table, last === undefined ? null : keyOf(last, key), CHUNK_ROWS);
-    rows.push(...chunk);
-    if (chunk.length < CHUNK_ROWS) return rows;
-  }
 }

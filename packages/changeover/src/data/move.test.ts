@@ -136,6 +136,41 @@ describe.each(PAIRS)('a move from %s to %s', (from, to) => {
       expect(await rows(next)).toEqual(await rows(legacy));
     });
 
+  it('counts the rows of each tenant on both sides', async () => {
+    await addMany(legacy, 12);
+    await legacy.exec("UPDATE events SET kind = 'motion' WHERE id > 10");
+    await copied();
+    await add(legacy, 'late');
+    const equal = [
+      { table: 'events', tenant: 'press', source: 11, target: 11 },
+      { table: 'events', tenant: 'motion', source: 2, target: 2 },
+    ];
+    expect(await data.countByTenant(ctx, 'forward', 'kind')).toEqual(equal);
+    await data.unfence(ctx, 'next');
+    await next.exec("UPDATE events SET kind = 'press' WHERE id = 11");
+    const over = [
+      { table: 'events', tenant: 'press', source: 11, target: 12 },
+      { table: 'events', tenant: 'motion', source: 2, target: 1 },
+    ];
+    expect(await data.countByTenant(ctx, 'forward', 'kind')).toEqual(over);
+    expect(await data.countByTenant(ctx, 'forward', 'network')).toEqual([]);
+  });
+
+  it('takes a count that moves for one that moves', async () => {
+    await addMany(legacy, 2);
+    await copied();
+    // Nobody who may apply: what is written stays pending.
+    const reader = { ...ctx, epoch: 0 };
+    await add(legacy, 'late');
+    expect(await data.countByTenant(reader, 'forward', 'kind')).toEqual([
+      { table: 'events', tenant: 'press', source: 3, target: 2, isChanging: true },
+    ]);
+    await data.catchUp(ctx, 'forward');
+    expect(await data.countByTenant(reader, 'forward', 'kind')).toEqual([
+      { table: 'events', tenant: 'press', source: 3, target: 3 },
+    ]);
+  });
+
   it('applies nothing before the last chunk, which could undo it', async () => {
     await data.prepare(ctx);
     await add(legacy, 'early');

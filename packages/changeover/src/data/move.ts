@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { ChangeoverError } from '../errors.ts';
 import type { Context } from '../plan/context.ts';
-import type { CatchUp, DataPort, LockedData, Quietly, TableSummary } from '../plan/ports.ts';
+import type { CatchUp, DataPort, LockedData, Quietly, TableSummary, TenantCount } from '../plan/ports.ts';
 import type { OpenStore } from '../plan/stores.ts';
 import type { DataDefinition, SyncDefinition } from '../plan/sync.ts';
 import {
@@ -24,6 +24,7 @@ import { checkData, checkMappings } from './plan-check.ts';
 import { StoresInUse, type UsedStore } from './stores-in-use.ts';
 import { buildSyncs, type BuiltSync } from './built-sync.ts';
 import { encodeKey } from './values.ts';
+import { countByTenant } from './tenant-counts.ts';
 import { Verification, type LiveSource } from './verification.ts';
 import { turn } from './turn.ts';
 
@@ -176,6 +177,17 @@ class DataMove implements DataPort {
 
   async verify(ctx: Context, direction: Direction, scope: 'full' | 'changed'): Promise<Verdict[]> {
     return this.#verify(ctx, direction, scope, (used) => this.#liveSource(ctx, direction, used));
+  }
+
+  async countByTenant(ctx: Context, direction: Direction, column: string): Promise<TenantCount[]> {
+    const sources = this.#stores.of(ctx, sourceSide(direction));
+    const counted = (await this.#build(ctx, 'forward')).map(({ sync, sourceIdentity, targetIdentity }) => {
+      const identity = direction === 'forward' ? sourceIdentity : targetIdentity;
+      const used = sources.find((source) => source.identity === identity);
+      return { sync, live: used === undefined ? null : this.#liveSource(ctx, direction, used) };
+    });
+    const lost = this.#notReturnable(ctx);
+    return countByTenant(ctx, counted, direction, column, (table) => lost.keys(table));
   }
 
   notReturnable(ctx: Context): Promise<{ table: string; rows: number; reason: string }[]> {

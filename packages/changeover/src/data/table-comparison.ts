@@ -1,10 +1,10 @@
 import type { Context } from '../plan/context.ts';
 import type { Key, OpenStore, Row } from '../plan/stores.ts';
 import { RowComparison } from './canonical.ts';
+import { allRows, chunksOf } from './chunks.ts';
 import type { TableMap } from './mapping.ts';
 import type { RowMapper } from './row-mapper.ts';
 import { encodeKey, keyOf } from './values.ts';
-import { turn } from './turn.ts';
 
 export interface Difference {
   /** `extra`: in the target alone. */
@@ -52,14 +52,14 @@ export class TableComparison {
       return;
     }
     let found = 0;
-    for await (const rows of this.#chunks(ctx, this.#source, map.source)) {
+    for await (const rows of chunksOf(ctx, this.#source, map.source, this.#chunkRows)) {
       const compared = await this.#compare(ctx, map, rows, []);
       found += compared.rows - compared.differences.filter(({ kind }) => kind === 'missing').length;
       yield compared;
     }
     // Columns give different rows different keys, so as many rows as were found leave none over.
     if (!map.isCustom && found === (await this.#target.count(map.target.name))) return;
-    for await (const rows of this.#chunks(ctx, this.#target, map.target)) {
+    for await (const rows of chunksOf(ctx, this.#target, map.target, this.#chunkRows)) {
       const differences = await this.#extras(ctx, map, rows);
       if (differences.length > 0) yield { rows: 0, differences };
     }
@@ -85,8 +85,7 @@ export class TableComparison {
 
   /** The key of a row may be its place among all rows, so one row alone cannot be compared. Such stores are small. */
   async #whole(ctx: Context, map: TableMap): Promise<Compared> {
-    const existing: Row[] = [];
-    for await (const rows of this.#chunks(ctx, this.#target, map.target)) existing.push(...rows);
+    const existing = await allRows(ctx, this.#target, map.target, this.#chunkRows);
     const comparison = new RowComparison(this.#target, map.target);
     const expected = await comparison.withKeys(await this.#content(ctx, map, existing));
     const actual = new Map(existing.map((row) => [idOf(comparison, map, row), row]));
@@ -168,21 +167,6 @@ export class TableComparison {
       differences.push({ kind: 'extra', sourceKey, targetKey: keyOf(row, map.target.key), columns: [] });
     }
     return differences;
-  }
-
-  async *#chunks(
-    ctx: Context,
-    store: OpenStore,
-    { name, key }: { readonly name: string; readonly key: readonly string[] },
-  ): AsyncGenerator<Row[]> {
-    for (let after: Key | null = null; ;) {
-      await turn(ctx);
-      const rows: Row[] = await store.chunk(name, after, this.#chunkRows);
-      if (rows.length > 0) yield rows;
-      const last = rows.at(-1);
-      if (last === undefined || rows.length < this.#chunkRows) return;
-      after = keyOf(last, key);
-    }
   }
 }
 

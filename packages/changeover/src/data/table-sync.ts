@@ -54,7 +54,7 @@ export class TableSync {
   readonly maps: readonly TableMap[];
   readonly comparison: TableComparison;
   readonly changed: ChangedKeys;
-  readonly #chunkRows: number;
+  readonly chunkRows: number;
   readonly #mapper: RowMapper;
   readonly #lookups: Lookups;
 
@@ -65,7 +65,7 @@ export class TableSync {
     this.target = parts.target;
     this.maps = parts.maps;
     this.changed = parts.changed;
-    this.#chunkRows = parts.chunkRows;
+    this.chunkRows = parts.chunkRows;
     this.#lookups = parts.lookups;
     this.#mapper = new RowMapper(parts.name, parts.source, parts.target, parts.lookups);
     this.comparison = new TableComparison(
@@ -95,6 +95,11 @@ export class TableSync {
       const entries = ledger.filter((entry) => entry.table === map.target.name);
       if (!entries.some((entry) => entry.complete)) await this.#copyTable(own, map, entries);
     }
+  }
+
+  /** What rows of the source are in the target. */
+  async mapped(ctx: Context, map: TableMap, rows: readonly Row[]): Promise<readonly Row[]> {
+    return (await this.#mapper.map(ctx, map, rows)).rows;
   }
 
   async #copyTable(ctx: Context, map: TableMap, entries: readonly LedgerEntry[]): Promise<void> {
@@ -132,11 +137,7 @@ export class TableSync {
     lastKey: string | null,
     at: { readonly seq: number; readonly done: number; readonly progress: CopyProgress },
   ): Promise<Chunk> {
-    const rows = await this.source.chunk(
-      map.source.name,
-      lastKey === null ? null : decodeKey(lastKey),
-      this.#chunkRows,
-    );
+    const rows = await this.source.chunk(map.source.name, lastKey === null ? null : decodeKey(lastKey), this.chunkRows);
     const wanted = wantedOf(map, rows);
     const batch = await this.#read(ctx, [wanted], rows, (mapped) => {
       ctx.report.progress({ ...at.progress, done: at.done + mapped });
@@ -150,7 +151,7 @@ export class TableSync {
       lastKey: last === undefined ? null : encodeKey(keyOf(last, map.source.key)),
       rows: rows.length,
       hash: hashRows(batch.mapped),
-      complete: rows.length < this.#chunkRows,
+      complete: rows.length < this.chunkRows,
     };
     return { wanted, batch, entry };
   }
@@ -194,8 +195,8 @@ export class TableSync {
     const fates: Fate[] = [];
     for (let after: Key | null = null, isLast = false; !isLast;) {
       await turn(ctx);
-      const rows: Row[] = await this.source.chunk(map.source.name, after, this.#chunkRows);
-      isLast = rows.length < this.#chunkRows;
+      const rows: Row[] = await this.source.chunk(map.source.name, after, this.chunkRows);
+      isLast = rows.length < this.chunkRows;
       const last = rows.at(-1);
       if (last !== undefined) after = keyOf(last, map.source.key);
       const mapped = await this.#mapper.map(ctx, map, rows);

@@ -62,6 +62,8 @@ export interface TenantCount {
   readonly tenant: string | null;
   readonly source: number;
   readonly target: number;
+  /** Set where the two differ and it may be only because rows are written meanwhile. */
+  readonly isChanging?: boolean;
 }
 
 export interface CatchUp {
@@ -96,8 +98,8 @@ export interface DataPort extends PlanPart {
   catchUp(ctx: Context, direction: Direction): Promise<CatchUp>;
   /** `changed`: the keys applied since the last full verification, and all counts. */
   verify(ctx: Context, direction: Direction, scope: 'full' | 'changed'): Promise<Verdict[]>;
-  /** Rows per value of `column` in every table whose target has it; absent or null where that cannot be counted. */
-  countByTenant?(ctx: Context, direction: Direction, column: string): Promise<readonly TenantCount[] | null>;
+  /** Rows per value of `column`, a column of the new side, in every table that has it. */
+  countByTenant(ctx: Context, direction: Direction, column: string): Promise<readonly TenantCount[]>;
   /** Rows that a rollback could not return now, with the reason; counted all the time, never found out at rollback. */
   notReturnable(
     ctx: Context,

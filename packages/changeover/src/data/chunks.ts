@@ -1,0 +1,33 @@
+import type { Context } from '../plan/context.ts';
+import type { Key, OpenStore, Row, TableShape } from '../plan/stores.ts';
+import { keyOf } from './values.ts';
+import { turn } from './turn.ts';
+
+/** All rows of a table in key order, `rowsAtOnce` at a time; other work of the process gets its turn in between. */
+export async function* chunksOf(
+  ctx: Context,
+  store: OpenStore,
+  { name, key }: Pick<TableShape, 'name' | 'key'>,
+  rowsAtOnce: number,
+): AsyncGenerator<Row[], void, undefined> {
+  for (let after: Key | null = null; ;) {
+    await turn(ctx);
+    const rows: Row[] = await store.chunk(name, after, rowsAtOnce);
+    if (rows.length > 0) yield rows;
+    const last = rows.at(-1);
+    if (last === undefined || rows.length < rowsAtOnce) return;
+    after = keyOf(last, key);
+  }
+}
+
+/** For a table that is small, or replaced as a whole. */
+export async function allRows(
+  ctx: Context,
+  store: OpenStore,
+  table: Pick<TableShape, 'name' | 'key'>,
+  rowsAtOnce: number,
+): Promise<Row[]> {
+  const all: Row[] = [];
+  for await (const rows of chunksOf(ctx, store, table, rowsAtOnce)) all.push(...rows);
+  return all;
+}
