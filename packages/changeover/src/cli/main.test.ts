@@ -298,7 +298,7 @@ describe('questions', () => {
   });
 
   it('are never asked by a dry run, a list, or a verb that only reads', async () => {
-    const legacy = [{ table: 'events', rows: 2 }];
+    const legacy = [{ table: 'events', rows: 2, unit: 'rows' as const }];
     const script: Script = {
       rollback: () => Promise.resolve({ status: 'live', verdicts: [], legacy }),
       snapshots: () => Promise.resolve([]),

@@ -25,7 +25,7 @@ export const rollback: Verb = {
     const outcome = await call.changeover.rollback({ dryRun, signal: call.signal });
     const legacy = outcome.legacy
       .filter(({ rows }) => rows > 0)
-      .map(({ table, rows }) => `  ${plural(rows, 'row')} of ${cleanLine(table)}`);
+      .map(({ table, rows, unit }) => `  ${plural(rows, unit === 'rows' ? 'row' : 'file')} of ${cleanLine(table)}`);
     const verdicts = renderVerdicts(call.screen, untold(call, outcome.verdicts));
     if (dryRun) {
       const { notReturnable } = await call.changeover.status();

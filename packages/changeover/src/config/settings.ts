@@ -84,7 +84,7 @@ export function settings<const Schema extends StandardSchema = StandardSchema>(
         const there = await look(path);
         const saved = there === null ? null : await keepBytes(stateFolder(ctx), there.bytes);
         files.push({
-          file: relative(ctx.root, path),
+          file: named(ctx, path),
           saved,
           mode: there?.mode ?? 0,
           folders: await missingFolders(ctx, path),
@@ -137,10 +137,15 @@ function stateFolder(ctx: Context): string {
   return join(ctx.stateDir, 'settings');
 }
 
+/** Relative to the plan's folder, so that the two can be moved together; a file elsewhere is named by its whole path. */
+function named(ctx: Context, path: string): string {
+  const inside = relative(ctx.root, path);
+  return inside.startsWith('..') ? path : inside;
+}
+
 async function missingFolders(ctx: Context, path: string): Promise<string[]> {
   const missing: string[] = [];
-  for (let folder = dirname(path); !(await exists(folder)); folder = dirname(folder))
-    missing.push(relative(ctx.root, folder));
+  for (let folder = dirname(path); !(await exists(folder)); folder = dirname(folder)) missing.push(named(ctx, folder));
   return missing;
 }
 

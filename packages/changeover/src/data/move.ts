@@ -87,7 +87,7 @@ class DataMove implements DataPort {
       const store = await this.#stores.open(ctx, { identity: from.identity(ctx), store: from, side: 'legacy' });
       for (const [name, mapping] of Object.entries(tables)) {
         const rows = await store.count(mapping.from ?? name);
-        summaries.push({ name, rows, bytes: null, givenUp: mapping.givesUp ?? [] });
+        summaries.push({ name, rows, unit: 'rows', bytes: null, givenUp: mapping.givesUp ?? [] });
       }
     }
     for (const files of this.#files) summaries.push(await files.describe(ctx));

@@ -1,7 +1,7 @@
 import { ChangeoverError } from '../errors.ts';
 import type { ChangeoverEvent } from '../plan/api.ts';
 import type { Context } from '../plan/context.ts';
-import { STAGES } from '../plan/words.ts';
+import { passesButForChanging, STAGES } from '../plan/words.ts';
 import type { Json, Stage, Verdict } from '../plan/words.ts';
 import type { Owner } from './ownership.ts';
 import { ProgressMeter } from './progress.ts';
@@ -152,7 +152,9 @@ async function probe({ owner, run, step, ctx }: Execution, before: Json): Promis
 async function verify({ step, ctx, emit }: Execution): Promise<readonly Verdict[]> {
   const verdicts = (await step.verify?.(ctx)) ?? [];
   for (const verdict of verdicts) emit({ event: 'verdict', verdict });
-  const failed = verdicts.find(({ outcome }) => outcome === 'FAIL');
+  const failed = verdicts.find(
+    (verdict) => verdict.outcome === 'FAIL' || (step.needsProof === true && !passesButForChanging(verdict)),
+  );
   if (failed === undefined) return verdicts;
   const { check, evidence } = failed;
   throw new ChangeoverError('CHG_ENGINE_VERIFY_FAILED', { step: step.name, check, evidence });

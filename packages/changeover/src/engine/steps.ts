@@ -24,6 +24,8 @@ export interface Step {
   probe(ctx: Context, before: Json): Promise<Probed>;
   /** A FAIL fails the step. */
   verify?(ctx: Context): Promise<readonly Verdict[]>;
+  /** With it whatever does not pass fails the step, but for rows that only change while they are compared. Default: false. */
+  readonly needsProof?: boolean;
   /** Removes what `do` added and nothing else. Must be safe after a `do` that acted half or not at all, and to repeat. */
   undo?(ctx: Context, before: Json): Promise<void>;
 }

@@ -123,7 +123,7 @@ export interface Changeover {
     dryRun?: boolean;
     signal?: AbortSignal;
     /** `legacy`: what the legacy's tables and folders hold; before the way back with `dryRun`, otherwise after it. */
-  }): Promise<RunOutcome & { readonly legacy: readonly { table: string; rows: number }[] }>;
+  }): Promise<RunOutcome & { readonly legacy: readonly { table: string; rows: number; unit: 'rows' | 'files' }[] }>;
   snapshots(): Promise<SnapshotSummary[]>;
   restore(
     id: string,

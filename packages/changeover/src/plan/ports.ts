@@ -50,6 +50,8 @@ export interface UnitStatus {
 export interface TableSummary {
   readonly name: string;
   readonly rows: number;
+  /** A folder counts its files. */
+  readonly unit: 'rows' | 'files';
   readonly bytes: number | null;
   /** What the reverse mapping cannot return, in words; empty where everything comes back. */
   readonly givenUp: readonly string[];

@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { lookup } from 'node:dns/promises';
 import net from 'node:net';
+import { getSystemErrorName } from 'node:util';
 
 import { ChangeoverError } from '../errors.ts';
 
@@ -51,7 +52,7 @@ function portBusy(
   return new ChangeoverError(
     'CHG_TRAFFIC_PORT_BUSY',
     { host: listen.host, port: listen.port, holder: holder ?? 'an unknown process' },
-    { cause: new Error(`bind: ${status}`) },
+    { cause: new Error(`bind: ${getSystemErrorName(status)}`) },
   );
 }
 

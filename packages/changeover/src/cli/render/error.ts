@@ -71,7 +71,9 @@ export function renderFailure(screen: Screen, failure: Failure, left: string | n
   return [
     `${style.bad('✖')} ${style.bold(first)}`,
     ...rest.map((line) => `  ${line}`),
-    ...failure.causes.map((cause) => `  ${style.dim('because')} ${cause}`),
+    ...failure.causes
+      .filter((cause) => !cleanLine(failure.message).includes(cause))
+      .map((cause) => `  ${style.dim('because')} ${cause}`),
     ...(left === null ? [] : [`  ${left}`]),
     `  ${style.dim(failure.code)}`,
     `${style.accent('→')} ${failure.hint}`,

@@ -9,9 +9,9 @@ const ROWS_SHOWN = 12;
 export function renderReport(screen: Screen, report: PlanReport, full: boolean): string {
   const { style, width } = screen;
   const cut = (lines: readonly string[]) => cutLines(screen, lines, full);
-  const tables = report.tables.map(({ name, rows, bytes, givenUp }) => [
+  const tables = report.tables.map(({ name, rows, unit, bytes, givenUp }) => [
     cleanLine(name),
-    `${showCount(rows)} rows`,
+    `${showCount(rows)} ${unit}`,
     bytes === null ? '' : showBytes(bytes),
     givenUp.length === 0 ? '' : style.warn(`not returned by a rollback: ${givenUp.map(cleanLine).join('; ')}`),
   ]);
@@ -55,18 +55,32 @@ function settings(
   const { style, width } = screen;
   const marks = { moved: style.good('→'), kept: style.dim('='), dropped: style.warn('-'), conflict: style.bad('✖') };
   const order = ['conflict', 'dropped', 'moved', 'kept'];
+  const shared = sharedFolder(report.legacy.map(({ source }) => source));
+  const short = (text: string) => cleanLine(text.replaceAll(shared, ''));
   const rows = report.legacy
     .toSorted((a, b) => order.indexOf(a.fate) - order.indexOf(b.fate))
     .map(({ source, key, fate, detail, shown }) => [
       marks[fate],
-      `${style.dim(`${cleanLine(source)}:`)}${cleanLine(key)}`,
+      `${style.dim(`${short(source)}:`)}${cleanLine(key)}`,
       cleanLine(shown),
-      fate === 'moved' ? cleanLine(detail) : style.dim(`${fate}: ${cleanLine(detail)}`),
+      fate === 'moved' ? short(detail) : style.dim(`${fate}: ${short(detail)}`),
     ]);
   const added = report.next
     .filter(({ from }) => !report.legacy.some(({ key }) => from.includes(key)))
-    .map(({ path, from, shown }) => [style.accent('+'), cleanLine(path), cleanLine(shown), style.dim(cleanLine(from))]);
-  return block(screen, 'Settings', cut(columns([...rows, ...added], { indent: 2, width })));
+    .map(({ path, from, shown }) => [style.accent('+'), cleanLine(path), cleanLine(shown), style.dim(short(from))]);
+  const title = shared === '' ? 'Settings' : `Settings, from files below ${cleanLine(shared)}`;
+  return block(screen, title, cut(columns([...rows, ...added], { indent: 2, width })));
+}
+
+/** The folder, with its slash, in which all files of several are; empty where there is none. */
+function sharedFolder(files: readonly string[]): string {
+  const [first = '', ...others] = new Set(files.map((file) => file.replace(/:\d+$/, '')));
+  if (others.length === 0) return '';
+  const parts = first.split('/').slice(0, -1);
+  const isShared = (count: number) => others.every((file) => file.startsWith(`${parts.slice(0, count).join('/')}/`));
+  let count = parts.length;
+  while (count > 1 && !isShared(count)) count -= 1;
+  return count > 1 ? `${parts.slice(0, count).join('/')}/` : '';
 }
 
 function footprint({ style, width }: Screen, report: PlanReport, full: boolean): string[] {

@@ -256,8 +256,8 @@ describe('the report of a plan', () => {
       ],
     },
     tables: [
-      { name: 'events', rows: 40_000, bytes: 5_200_000, givenUp: [] },
-      { name: 'faces', rows: 12, bytes: null, givenUp: ['the score'] },
+      { name: 'events', rows: 40_000, unit: 'rows', bytes: 5_200_000, givenUp: [] },
+      { name: 'faces', rows: 12, unit: 'files', bytes: null, givenUp: ['the score'] },
     ],
     pauses: [{ what: 'the switch', expectedMs: 41, deadlineMs: 5_000, whenMissed: 'the legacy serves on' }],
     notReturned: ['the score of a face'],
@@ -279,7 +279,7 @@ Settings
 
 Data
   events  40,000 rows  5.2 MB
-  faces       12 rows          not returned by a rollback: the score
+  faces      12 files          not returned by a rollback: the score
 
 Added to the systems, and removed again
   data/pipeline.db  2 things
@@ -293,10 +293,29 @@ Not returned by a rollback
   ! the score of a face`);
   });
 
+  it('tells once below which folder the settings of the legacy are', () => {
+    const row = (source: string, detail: string) =>
+      ({ source, key: 'PIN', fate: 'dropped', detail, shown: '18' }) as const;
+    const legacy = [
+      row('/srv/old/config/settings.py:9', 'overridden by /srv/old/.env:4'),
+      row('/srv/old/.env:4', 'unused'),
+    ];
+    const shown = renderReport(screen, { ...report, settings: { legacy, next: [] } }, true);
+    expect(shown).toContain(`Settings, from files below /srv/old/
+  -  config/settings.py:9:PIN  18  dropped: overridden by .env:4
+  -  .env:4:PIN                18  dropped: unused`);
+  });
+
   it('with --full shows each statement and every row', () => {
     const many = {
       ...report,
-      tables: Array.from({ length: 40 }, (_, index) => ({ name: `t${index}`, rows: 1, bytes: null, givenUp: [] })),
+      tables: Array.from({ length: 40 }, (_, index) => ({
+        name: `t${index}`,
+        rows: 1,
+        unit: 'rows' as const,
+        bytes: null,
+        givenUp: [],
+      })),
     };
     expect(renderReport(screen, many, false)).toContain('and 28 more (--full shows all)');
     const full = renderReport(screen, many, true);

@@ -98,7 +98,7 @@ describe('the copy', () => {
     }
     expect(statSync(at('new', 'deep')).mode & 0o777).toBe(0o750);
     expect(seen.at(-1)).toMatchObject({ done: 3_000_003, total: 3_000_003, unit: 'bytes' });
-    expect(await sync.describe(ctx)).toEqual({ name: 'faces', rows: 3, bytes: 3_000_003, givenUp: [] });
+    expect(await sync.describe(ctx)).toEqual({ name: 'faces', rows: 3, unit: 'files', bytes: 3_000_003, givenUp: [] });
     expect(await verified(sync)).toMatchObject({ outcome: 'PASS', measured: 3 });
     expect(await sync.catchUp(ctx, 'forward')).toEqual({ applied: 0, pending: 0 });
   });

@@ -70,7 +70,7 @@ export class FilesSync {
     return this.#do('counting', async () => {
       const found = await this.#open(ctx).folders.legacy.files(ctx.signal, () => undefined);
       const bytes = found.reduce((sum, { stat }) => sum + Number(stat.size), 0);
-      return { name: this.name, rows: found.length, bytes, givenUp: [] };
+      return { name: this.name, rows: found.length, unit: 'files', bytes, givenUp: [] };
     });
   }
 

@@ -4,8 +4,7 @@ import path from 'node:path';
 import { ChangeoverError } from '../../errors.ts';
 import type { Context } from '../../plan/context.ts';
 import type { SetupCommand } from '../../plan/plan.ts';
-import type { Direction } from '../../plan/words.ts';
-import { assertProvenButForChanging, catchUpUntilClose } from '../cutover/evidence.ts';
+import { catchUpUntilClose } from '../cutover/evidence.ts';
 import { SETTINGS_HASH } from '../cutover/parts.ts';
 import type { Owner } from '../ownership.ts';
 import type { Step } from '../steps.ts';
@@ -104,7 +103,9 @@ export function runSteps(parts: Parts, owner: Pick<Owner, 'put' | 'setAuthority'
       stage: 'data',
       weight: 3,
       title: 'apply what changed meanwhile and verify every row',
-      do: (ctx) => catchUpAndVerify(ctx, parts, 'forward'),
+      do: (ctx) => catchUpUntilClose(ctx, parts, 'forward'),
+      verify: (ctx) => data.verify(ctx, 'forward', 'full'),
+      needsProof: true,
       probe: repeat,
     },
     {
@@ -131,7 +132,9 @@ export function runSteps(parts: Parts, owner: Pick<Owner, 'put' | 'setAuthority'
       stage: 'integrate',
       weight: 2,
       title: 'verify every row again',
-      do: (ctx) => catchUpAndVerify(ctx, parts, 'forward'),
+      do: (ctx) => catchUpUntilClose(ctx, parts, 'forward'),
+      verify: (ctx) => data.verify(ctx, 'forward', 'full'),
+      needsProof: true,
       probe: repeat,
     },
   );
@@ -169,13 +172,6 @@ export async function allFindings(ctx: Context, parts: Parts) {
     ...(settings === null ? [] : await settings.check(ctx)),
     ...(await data.check(ctx)),
   ];
-}
-
-async function catchUpAndVerify(ctx: Context, parts: Parts, direction: Direction): Promise<void> {
-  await catchUpUntilClose(ctx, parts, direction);
-  const verdicts = await parts.data.verify(ctx, direction, 'full');
-  for (const verdict of verdicts) parts.emit({ event: 'verdict', verdict });
-  assertProvenButForChanging(verdicts, direction);
 }
 
 async function startPassive(ctx: Context, parts: Parts): Promise<void> {

@@ -50,7 +50,7 @@ export function createSession(parts: Parts): Changeover {
         ? { status: parts.journal.currentRun()?.status ?? 'rolled_back', verdicts: [] }
         : await rollback(parts, signal);
       const tables = await parts.data.describe(reading(signal));
-      return { ...outcome, legacy: tables.map(({ name, rows }) => ({ table: name, rows })) };
+      return { ...outcome, legacy: tables.map(({ name, rows, unit }) => ({ table: name, rows, unit })) };
     },
 
     snapshots: () => parts.snapshot.list(reading()),
