@@ -130,7 +130,7 @@ describe.each(PAIRS)('a move from %s to %s', (from, to) => {
       });
       const locked = await data.lock(ctx, 'forward');
       await locked.applyToEmpty();
-      const evidence = '1 keys changed since 25 rows were compared, 0 differ; 25 rows in the source, 25 in the target';
+      const evidence = '1 changed since 25 rows were compared, 0 differ; 25 rows in the source, 25 in the target';
       expect(await locked.verify('changed')).toMatchObject([{ outcome: 'PASS', evidence }]);
       await locked.release();
       expect(await rows(next)).toEqual(await rows(legacy));

@@ -106,7 +106,7 @@ export class Verification {
     }
     const { certain, changing } = await this.#settle(ctx, map, suspects);
     const before = full.rows[map.target.name] ?? 0;
-    const evidence = `${keys.size} keys changed since ${before} rows were compared`;
+    const evidence = `${keys.size} changed since ${before} rows were compared`;
     const measured = before + keys.size;
     if (certain.length > 0) return this.#verdict(map, 'FAIL', describe(certain, keys.size), measured);
     if (changing.length > 0) return this.#stillChanging(map, evidence, changing.length, measured);

@@ -57,7 +57,7 @@ export class FileVerification {
     const compared =
       scope === 'full'
         ? `${wanted.length} files compared by SHA-256 on both sides`
-        : `${wanted.length} files changed since they were compared, ${all.size} names`;
+        : `${wanted.length} changed since they were compared, ${all.size} files in all`;
     const verdict = (outcome: Verdict['outcome'], found: string): Verdict[] => [
       { check: `${name}: files equal`, outcome, evidence: `${compared}, ${found}`, measured: all.size },
     ];
