@@ -165,6 +165,9 @@ function describe({ headers }: Response, text: string): string {
 }
 
 function shorten(condition: (body: never) => unknown): string {
-  const source = condition.toString().replace(/\s+/g, ' ').replace(/ ([),])/g, '$1');
+  const source = condition
+    .toString()
+    .replace(/\s+/g, ' ')
+    .replace(/ ([),])/g, '$1');
   return `\`${source.length > 80 ? `${source.slice(0, 79)}…` : source}\``;
 }
