@@ -339,6 +339,11 @@ export const CATALOGUE = {
     exit: 1,
     hint: 'Find the long transaction on {store}, end it, and run the same command again.',
   },
+  CHG_DATA_STORE_FULL: {
+    message: '{store}: no space is left for what is to be written',
+    exit: 1,
+    hint: 'Free some space for {store}, then run the same command again; nothing of the last transaction was kept.',
+  },
   CHG_DATA_STORE_FAILED: {
     message: '{store}: {action} failed: {reason}',
     exit: 1,

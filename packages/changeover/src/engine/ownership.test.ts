@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { NO_FAULTS } from '../plan/context.ts';
 import { startChild } from '../testing/child.ts';
 import type { Child } from '../testing/child.ts';
+import { smallDisk } from '../testing/small-disk.ts';
 import { tempFolder } from '../testing/temp.ts';
 import type { TempFolder } from '../testing/temp.ts';
 import { openAuthoritySource } from './authority.ts';
@@ -290,16 +291,6 @@ test('eight processes that make the journal at once all find the same one', asyn
   expect(journal.authority().epoch).toBe(8);
 });
 
-/** A disk of its own, 8 MiB; null where this user may not mount one. */
-function smallDisk(folder: string): string | null {
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', folder], { stdio: 'ignore' });
-    return folder;
-  } catch {
-    return null;
-  }
-}
-
 function fill(folder: string): void {
   const file = openSync(path.join(folder, 'ballast'), 'w');
   for (const size of [1 << 16, 1 << 12, 1]) {
@@ -316,7 +307,8 @@ describe('a full disk', () => {
   test('cannot stop a switch that has begun, nor its recovery after SIGKILL', async (context) => {
     const folder = path.join(temp.path, 'disk');
     mkdirSync(folder);
-    if (smallDisk(folder) === null) return context.skip('mounting a small disk needs root');
+    const disk = smallDisk(folder, 8);
+    if (disk === null) return context.skip('mounting a small disk needs root');
     try {
       const small = openJournal(folder, options);
       const owner = await small.acquire({ command: 'changeover cutover' });
@@ -352,14 +344,15 @@ describe('a full disk', () => {
       }
       small.close();
     } finally {
-      execFileSync('umount', ['-l', folder]);
+      disk.unmount();
     }
   });
 
   test('refuses a new hold and a new run, says what to do, and goes on when there is room', async (context) => {
     const folder = path.join(temp.path, 'disk');
     mkdirSync(folder);
-    if (smallDisk(folder) === null) return context.skip('mounting a small disk needs root');
+    const disk = smallDisk(folder, 8);
+    if (disk === null) return context.skip('mounting a small disk needs root');
     try {
       const small = openJournal(folder, options);
       const owner = await small.acquire({ command: 'changeover run' });
@@ -375,7 +368,7 @@ describe('a full disk', () => {
       small.close();
       await sleep(0);
     } finally {
-      execFileSync('umount', ['-l', folder]);
+      disk.unmount();
     }
   });
 });

@@ -10,6 +10,7 @@ const MAX_BACKOFF_MS = 500;
 const IDLE_IN_TRANSACTION_MS = 60_000;
 
 export const LOCK_NOT_AVAILABLE = '55P03';
+const DISK_FULL = '53100';
 const DEADLOCK_DETECTED = '40P01';
 
 /** Every value arrives as the text that Postgres writes; the settings make that text the same on every server. */
@@ -71,7 +72,8 @@ export class Session {
       return result;
     } catch (error) {
       await this.rollback();
-      throw error;
+      if (sqlState(error) !== DISK_FULL) throw error;
+      throw new ChangeoverError('CHG_DATA_STORE_FULL', { store: this.#store }, { cause: error });
     }
   }
 

@@ -12,6 +12,7 @@ const RETRY_MS = 2;
 const QUIET_MS = 20;
 
 const SQLITE_BUSY = 5;
+const SQLITE_FULL = 13;
 
 /** Tables that make the gate: they exist from `prepare` on. */
 const GATE = `
@@ -90,6 +91,7 @@ export class SqliteConnection {
       try {
         return work();
       } catch (error) {
+        if (isFull(error)) throw new ChangeoverError('CHG_DATA_STORE_FULL', { store: this.store }, { cause: error });
         if (!isBusy(error)) throw error;
         const waitedMs = Math.round(clock.monotonicMs() - startMs);
         if (waitedMs >= timeoutMs)
@@ -258,6 +260,10 @@ function inodeOf(file: string): string | null {
 
 function isBusy(error: unknown): boolean {
   return (sqliteCode(error) & 0xff) === SQLITE_BUSY;
+}
+
+function isFull(error: unknown): boolean {
+  return (sqliteCode(error) & 0xff) === SQLITE_FULL;
 }
 
 /** SQLite's extended result code, or 0 where the error is not SQLite's. */

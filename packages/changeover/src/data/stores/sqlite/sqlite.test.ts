@@ -1,10 +1,11 @@
-import { readFileSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { OpenStore, Row } from '../../../plan/stores.ts';
 import { testContext } from '../../../testing/context.ts';
 import { openSqlite, testSqlite, type TestDatabase } from '../../../testing/databases.ts';
+import { smallDisk } from '../../../testing/small-disk.ts';
 import { tempFolder, type TempFolder } from '../../../testing/temp.ts';
 import { sqlite } from './index.ts';
 
@@ -284,6 +285,28 @@ describe('a write of ours on SQLite', () => {
     await write(store, 't', { id: 1, v: 'applied again' });
     expect(await db.all('SELECT * FROM t')).toEqual([{ id: 1, v: 'applied again' }]);
     expect(await pending(store)).toEqual([]);
+  });
+
+  it('says that there is no space left, and has written nothing', async (context) => {
+    const folder = path.join(temp.path, 'disk');
+    mkdirSync(folder);
+    const disk = smallDisk(folder, 2);
+    if (disk === null) return context.skip('mounting a small disk needs root');
+    const small = openSqlite(path.join(folder, 'small.db'), 1000);
+    try {
+      await small.exec('CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+      const store = await sqlite(small.address).open(testContext(temp.path), 'next');
+      opened.push(store);
+      await store.prepare();
+      await expect(write(store, 't', { id: 1, v: 'x'.repeat(4_000_000) })).rejects.toMatchObject({
+        code: 'CHG_DATA_STORE_FULL',
+      });
+      expect(await small.all('SELECT * FROM t')).toEqual([]);
+      await write(store, 't', { id: 1, v: 'small' });
+    } finally {
+      await small.close();
+      disk.unmount();
+    }
   });
 
   it('of a chunk that is in the ledger changes nothing', async () => {
