@@ -1,20 +1,8 @@
 import { expect, test } from 'vitest';
 import { z } from 'zod';
+import { Pipeline } from '../testing/settings.ts';
 import { dotenv, jsonFile, settings } from './index.ts';
 import type { Settings } from './index.ts';
-
-const Pipeline = z.object({
-  frameCapture: z.object({
-    debounceMs: z.number().int().default(5000),
-    fps: z.number().min(1).max(60).default(10),
-    resolution: z.object({ width: z.number(), height: z.number() }).default({ width: 640, height: 480 }),
-  }),
-  faceRecognition: z
-    .object({ tolerance: z.number().max(1).default(0.5), enabled: z.boolean().default(true) })
-    .prefault({}),
-  notifications: z.object({ known: z.boolean().default(true), contacts: z.array(z.string()).default([]) }).prefault({}),
-  telegram: z.object({ botToken: z.string().optional() }).prefault({}),
-});
 
 test('a definition that contradicts itself is refused with everything that is wrong', () => {
   const define = (): Settings =>

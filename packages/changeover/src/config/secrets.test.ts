@@ -1,43 +1,9 @@
-import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
 import { z } from 'zod';
-import type { Context } from '../plan/context.ts';
-import type { Finding } from '../plan/words.ts';
-import { testContext } from '../testing/context.ts';
-import { tempFolder } from '../testing/temp.ts';
-import type { TempFolder } from '../testing/temp.ts';
+import { at, ctx, logged, put, said } from '../testing/settings.ts';
 import { dotenv, iniFile, jsonFile, pythonModule, settings, tomlFile, yamlFile } from './index.ts';
-
-let temp: TempFolder;
-let ctx: Context;
-let logged: string[];
-
-beforeEach(async () => {
-  temp = await tempFolder();
-  logged = [];
-  const log = (message: string): void => void logged.push(message);
-  ctx = testContext(temp.path, { report: { progress: () => undefined, warn: log, log } });
-  await mkdir(ctx.root);
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  return temp.remove();
-});
-
-async function put(name: string, text: string | Uint8Array, mode = 0o644): Promise<void> {
-  await mkdir(dirname(join(ctx.root, name)), { recursive: true });
-  await writeFile(join(ctx.root, name), text);
-  await chmod(join(ctx.root, name), mode);
-}
-
-function at(name: string): Promise<string> {
-  return readFile(join(ctx.root, name), 'utf8');
-}
-
-function said(findings: readonly Finding[], level: Finding['level'] = 'error'): string[] {
-  return findings.filter((finding) => finding.level === level).map(({ message }) => message);
-}
 
 test('a planted secret is in no report, finding, error, spec, undo record or log', async () => {
   const secret = 'pl4nted\\"s3cret';

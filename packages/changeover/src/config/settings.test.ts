@@ -1,57 +1,11 @@
-import { chmod, lstat, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { lstat, readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
 import { z } from 'zod';
-import type { Context } from '../plan/context.ts';
-import type { Finding, Json } from '../plan/words.ts';
-import { testContext } from '../testing/context.ts';
-import { tempFolder } from '../testing/temp.ts';
-import type { TempFolder } from '../testing/temp.ts';
+import type { Json } from '../plan/words.ts';
+import { at, ctx, logged, Pipeline, put, said } from '../testing/settings.ts';
 import { dotenv, jsonFile, pythonModule, settings, tomlFile, yamlFile } from './index.ts';
 import type { Settings } from './index.ts';
-
-let temp: TempFolder;
-let ctx: Context;
-let logged: string[];
-
-beforeEach(async () => {
-  temp = await tempFolder();
-  logged = [];
-  const log = (message: string): void => void logged.push(message);
-  ctx = testContext(temp.path, { report: { progress: () => undefined, warn: log, log } });
-  await mkdir(ctx.root);
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  return temp.remove();
-});
-
-async function put(name: string, text: string | Uint8Array, mode = 0o644): Promise<void> {
-  await mkdir(dirname(join(ctx.root, name)), { recursive: true });
-  await writeFile(join(ctx.root, name), text);
-  await chmod(join(ctx.root, name), mode);
-}
-
-function at(name: string): Promise<string> {
-  return readFile(join(ctx.root, name), 'utf8');
-}
-
-function said(findings: readonly Finding[], level: Finding['level'] = 'error'): string[] {
-  return findings.filter((finding) => finding.level === level).map(({ message }) => message);
-}
-
-const Pipeline = z.object({
-  frameCapture: z.object({
-    debounceMs: z.number().int().default(5000),
-    fps: z.number().min(1).max(60).default(10),
-    resolution: z.object({ width: z.number(), height: z.number() }).default({ width: 640, height: 480 }),
-  }),
-  faceRecognition: z
-    .object({ tolerance: z.number().max(1).default(0.5), enabled: z.boolean().default(true) })
-    .prefault({}),
-  notifications: z.object({ known: z.boolean().default(true), contacts: z.array(z.string()).default([]) }).prefault({}),
-  telegram: z.object({ botToken: z.string().optional() }).prefault({}),
-});
 
 const PYTHON = `class Settings:
     def __init__(self):

@@ -1,43 +1,9 @@
-import { chmod, lstat, mkdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { lstat, mkdir, rm, symlink, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
 import { z } from 'zod';
-import type { Context } from '../plan/context.ts';
-import type { Finding } from '../plan/words.ts';
-import { testContext } from '../testing/context.ts';
-import { tempFolder } from '../testing/temp.ts';
-import type { TempFolder } from '../testing/temp.ts';
+import { at, ctx, put, said } from '../testing/settings.ts';
 import { dotenv, environment, iniFile, jsonFile, settings, tomlFile, yamlFile } from './index.ts';
-
-let temp: TempFolder;
-let ctx: Context;
-let logged: string[];
-
-beforeEach(async () => {
-  temp = await tempFolder();
-  logged = [];
-  const log = (message: string): void => void logged.push(message);
-  ctx = testContext(temp.path, { report: { progress: () => undefined, warn: log, log } });
-  await mkdir(ctx.root);
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  return temp.remove();
-});
-
-async function put(name: string, text: string | Uint8Array, mode = 0o644): Promise<void> {
-  await mkdir(dirname(join(ctx.root, name)), { recursive: true });
-  await writeFile(join(ctx.root, name), text);
-  await chmod(join(ctx.root, name), mode);
-}
-
-function at(name: string): Promise<string> {
-  return readFile(join(ctx.root, name), 'utf8');
-}
-
-function said(findings: readonly Finding[], level: Finding['level'] = 'error'): string[] {
-  return findings.filter((finding) => finding.level === level).map(({ message }) => message);
-}
 
 test('files that are too large, of another encoding or not readable as settings are refused and never overwritten', async () => {
   await put('big.env', '');
