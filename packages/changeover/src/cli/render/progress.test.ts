@@ -137,8 +137,13 @@ describe('what stays of an event', () => {
       measured: 40_000,
     } as const;
     expect(show({ event: 'verdict', verdict }, false)).toBe('  PASS  events: rows equal  40,000 rows');
-    expect(show({ event: 'warning', message: 'slow\nstore' }, true)).toBe('! slow store');
+    expect(show({ event: 'warning', message: 'slow\nstore' }, true)).toBe('!  slow store');
     expect(show({ event: 'log', message: 'x' }, true)).toBe('  x');
+    const long = { ...screen, width: 20 };
+    const warning: ChangeoverEvent = { event: 'warning', message: 'a line that is longer than the screen' };
+    expect(renderEvent(long, EMPTY_VIEW, warning, { nowMs: 0, isPipe: false })).toBe(
+      '!  a line that is\n   longer than the\n   screen',
+    );
   });
 });
 

@@ -1,6 +1,6 @@
 import type { ChangeoverEvent, Stage, Status } from '../../changeover.ts';
 import { isPastTheSwitch } from '../stages.ts';
-import { cleanLine, padEnd, truncate, type Screen, type Style } from './text.ts';
+import { cleanLine, columns, padEnd, truncate, type Screen, type Style } from './text.ts';
 import { showAmount, showDuration, showPercent } from './units.ts';
 import { showOutcome } from './verdicts.ts';
 
@@ -198,13 +198,17 @@ export function renderEvent(
     }
     case 'verdict': {
       const { check, outcome, evidence } = event.verdict;
-      return `  ${showOutcome(screen, outcome)}  ${cleanLine(check)}  ${style.dim(cleanLine(evidence))}`;
+      return wrapped(screen, 2, showOutcome(screen, outcome), cleanLine(check), style.dim(cleanLine(evidence)));
     }
     case 'warning':
-      return `${style.warn('!')} ${cleanLine(event.message)}`;
+      return wrapped(screen, 0, style.warn('!'), cleanLine(event.message));
     case 'log':
-      return `  ${style.dim(cleanLine(event.message))}`;
+      return wrapped(screen, 2, style.dim(cleanLine(event.message)));
   }
+}
+
+function wrapped({ width }: Screen, indent: number, ...cells: readonly string[]): string {
+  return columns([cells], { indent, width }).join('\n');
 }
 
 const PIPE_PROGRESS_EVERY_MS = 2_000;
