@@ -339,6 +339,16 @@ export const CATALOGUE = {
     exit: 1,
     hint: 'Find the long transaction on {store}, end it, and run the same command again.',
   },
+  CHG_DATA_SLOT_FAILED: {
+    message: '{store}: no replication slot could be made: {reason}',
+    exit: 1,
+    hint: 'Run `changeover check` to see what is missing, end long transactions on {store}, and run the same command again.',
+  },
+  CHG_DATA_NO_REPLICA_IDENTITY: {
+    message: '{store}: the write-ahead log does not name the rows of {table} by {key}',
+    exit: 1,
+    hint: 'Run `ALTER TABLE {table} REPLICA IDENTITY USING INDEX …` with the unique index of {key}, or let the plan capture with triggers.',
+  },
   CHG_DATA_STORE_FULL: {
     message: '{store}: no space is left for what is to be written',
     exit: 1,

@@ -56,6 +56,7 @@ async function launch(native: string): Promise<ThrowawayPostgres> {
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
     wal_level: 'logical',
+    max_replication_slots: '100',
     max_prepared_transactions: '10',
     fsync: 'off',
     full_page_writes: 'off',

@@ -8,7 +8,7 @@ import { testContext } from './context.ts';
 import { tempFolder, type TempFolder } from './temp.ts';
 
 /** A folder with settings for each test of a file that imports this. */
-export let temp: TempFolder;
+let temp: TempFolder;
 export let ctx: Context;
 /** What was told through `ctx.report`, warnings and remarks. */
 export let logged: string[];

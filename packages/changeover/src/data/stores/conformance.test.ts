@@ -21,8 +21,13 @@ storeConformance('sqlite', async (folder) => {
   return { store: sqlite(db.address), exec: (sql) => db.exec(sql), [Symbol.asyncDispose]: () => db.close() };
 });
 
-storeConformance('postgres', async () => {
-  const db = await testPostgres(server.url);
-  await db.exec(ITEMS);
-  return { store: postgres(db.address), exec: (sql) => db.exec(sql), [Symbol.asyncDispose]: () => db.close() };
-});
+for (const capture of ['triggers', 'log'] as const)
+  storeConformance(`postgres, capture by ${capture}`, async () => {
+    const db = await testPostgres(server.url);
+    await db.exec(ITEMS);
+    return {
+      store: postgres(db.address, { capture }),
+      exec: (sql) => db.exec(sql),
+      [Symbol.asyncDispose]: () => db.close(),
+    };
+  });

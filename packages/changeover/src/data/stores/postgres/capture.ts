@@ -1,31 +1,22 @@
-import type { Capture, ChangeBatch, Key } from '../../../plan/stores.ts';
-import { encodeKey } from '../../values.ts';
+import type { Capture, ChangeBatch } from '../../../plan/stores.ts';
+import { ChangeLog } from './change-log.ts';
 import type { PostgresConnection } from './connection.ts';
-import { readKey, type PostgresShape } from './shape.ts';
+import type { PostgresShape } from './shape.ts';
 import type { Session } from './session.ts';
 import { CAPTURE_TRIGGER, TRUNCATE_TRIGGER, captureFunctionSql, captureTriggerSql } from './triggers.ts';
 
-/** Changes are counted up to here; past it the exact number says nothing more. */
-const MAX_COUNTED = 100_000;
-
 type ShapeOf = (table: string) => Promise<PostgresShape>;
 
-/** Ids of the change rows that were read; exactly these are deleted. */
-type Token = readonly string[];
-
-/**
- * Changes of a Postgres database, logged by triggers. Ids are random: the order of allocation is not the order of commits, so the log is
- * never read by "greater than", and exactly the rows that were read are deleted.
- */
+/** Changes of a Postgres database, logged by triggers. */
 export class PostgresCapture implements Capture {
   readonly #connection: PostgresConnection;
-  readonly #shapeOf: ShapeOf;
+  readonly #log: ChangeLog;
   readonly #freshShapeOf: ShapeOf;
 
   /** @param freshShapeOf Reads the shape again: what is installed fits the table as it is now. */
   constructor(connection: PostgresConnection, shapeOf: ShapeOf, freshShapeOf: ShapeOf) {
     this.#connection = connection;
-    this.#shapeOf = shapeOf;
+    this.#log = new ChangeLog(connection, shapeOf);
     this.#freshShapeOf = freshShapeOf;
   }
 
@@ -36,14 +27,8 @@ export class PostgresCapture implements Capture {
   async install(tables: readonly string[]): Promise<void> {
     const connection = this.#connection;
     const home = await connection.home();
-    if (!(await this.#exists()))
-      await connection.change('changeover_changes', (session) =>
-        session.query(`
-          CREATE TABLE IF NOT EXISTS ${home}.changeover_changes (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), tbl text NOT NULL, key text[]);
-          CREATE TABLE IF NOT EXISTS ${home}.changeover_captured (tbl text PRIMARY KEY, fingerprint text NOT NULL);
-          REVOKE ALL ON ${home}.changeover_changes, ${home}.changeover_captured FROM PUBLIC`),
-      );
-    const known = new Map((await this.#captured()).map(({ table, isIntact }) => [table, isIntact]));
+    await this.#log.create();
+    const known = new Map((await this.#log.captured(fingerprintSql)).map(({ table, isIntact }) => [table, isIntact]));
     for (const table of [...tables].sort()) {
       if (known.get(table) === true) continue;
       const shape = await this.#freshShapeOf(table);
@@ -54,48 +39,23 @@ export class PostgresCapture implements Capture {
   }
 
   async pending(limit: number): Promise<ChangeBatch> {
-    if (!(await this.#exists())) return { changes: [], rescan: [], remaining: 0, token: [] satisfies Token };
-    const { main } = this.#connection;
-    const log = `${await this.#connection.home()}.changeover_changes`;
-    const logged = await main.query(`SELECT id, tbl, to_json(key) FROM ${log} LIMIT ${limit}`);
-    const [counted] =
-      logged.length < limit
-        ? [[String(logged.length)]]
-        : await main.query(`SELECT count(*) FROM (SELECT FROM ${log} LIMIT ${MAX_COUNTED}) AS counted`);
-    const rescan = new Set<string>();
-    const changes = new Map<string, { table: string; key: Key }>();
-    for (const [, name, key] of logged) {
-      const table = name ?? '';
-      if (key == null) {
-        rescan.add(table);
-        continue;
-      }
-      const values = readKey(await this.#shapeOf(table), JSON.parse(key) as string[]);
-      changes.set(`${table} ${encodeKey(values)}`, { table, key: values });
-    }
-    return {
-      changes: [...changes.values()],
-      rescan: [...rescan],
-      remaining: Math.max(0, Number(counted?.[0]) - logged.length),
-      token: logged.map(([id]) => id ?? '') satisfies Token,
-    };
+    if (!(await this.#log.exists())) return { changes: [], rescan: [], remaining: 0, token: [] };
+    return this.#log.pending(limit);
   }
 
-  /** Inside the lock this belongs to the lock's transaction: when that is rolled back, the changes are pending again. */
   async acknowledge(batch: ChangeBatch): Promise<void> {
-    const log = `${await this.#connection.home()}.changeover_changes`;
-    await this.#connection.main.query(`DELETE FROM ${log} WHERE id = ANY ($1::uuid[])`, [batch.token as Token]);
+    await this.#log.acknowledge(batch);
   }
 
   async intact(): Promise<readonly string[]> {
-    if (!(await this.#exists())) return [];
-    const damaged = (await this.#captured()).filter(({ isIntact }) => !isIntact);
+    if (!(await this.#log.exists())) return [];
+    const damaged = (await this.#log.captured(fingerprintSql)).filter(({ isIntact }) => !isIntact);
     for (const { table } of damaged) await this.#freshShapeOf(table);
     return damaged.map(({ table }) => `the triggers or the files of ${table} changed`);
   }
 
   async remove(): Promise<void> {
-    if (!(await this.#exists())) return;
+    if (!(await this.#log.exists())) return;
     const home = await this.#connection.home();
     const tables = await this.#connection.main.query(
       `SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger
@@ -113,7 +73,7 @@ export class PostgresCapture implements Capture {
         [home],
       );
       for (const [name] of functions) await session.query(`DROP FUNCTION ${name}`);
-      await session.query(`DROP TABLE IF EXISTS ${home}.changeover_changes, ${home}.changeover_captured`);
+      await this.#log.drop(session);
     });
   }
 
@@ -125,37 +85,7 @@ export class PostgresCapture implements Capture {
     await session.query(`DROP TRIGGER IF EXISTS ${CAPTURE_TRIGGER} ON ${shape.qualified}`);
     await session.query(captureFunctionSql(home, shape));
     for (const sql of captureTriggerSql(home, shape, partitions)) await session.query(sql);
-    // Nobody knows what was written while the triggers were away.
-    if (wasKnown) await session.query(`INSERT INTO ${home}.changeover_changes (tbl) VALUES ($1)`, [shape.name]);
-    await session.query(
-      `INSERT INTO ${home}.changeover_captured VALUES ($1, ${fingerprintSql('$2')})
-       ON CONFLICT (tbl) DO UPDATE SET fingerprint = excluded.fingerprint`,
-      [shape.name, shape.qualified],
-    );
-  }
-
-  async #exists(): Promise<boolean> {
-    const home = await this.#connection.home();
-    const [row] = await this.#connection.main.query('SELECT to_regclass($1) IS NOT NULL', [
-      `${home}.changeover_captured`,
-    ]);
-    return row?.[0] === 't';
-  }
-
-  async #captured(): Promise<{ table: string; isIntact: boolean }[]> {
-    const home = await this.#connection.home();
-    const names = await this.#connection.main.query(`SELECT tbl FROM ${home}.changeover_captured ORDER BY tbl`);
-    const captured: { table: string; isIntact: boolean }[] = [];
-    for (const [name] of names) {
-      const table = name ?? '';
-      const shape = await this.#shapeOf(table);
-      const [row] = await this.#connection.main.query(
-        `SELECT fingerprint = ${fingerprintSql('$2')} FROM ${home}.changeover_captured WHERE tbl = $1`,
-        [table, shape.qualified],
-      );
-      captured.push({ table, isIntact: row?.[0] === 't' });
-    }
-    return captured;
+    await this.#log.record(session, shape, fingerprintSql, wasKnown);
   }
 }
 

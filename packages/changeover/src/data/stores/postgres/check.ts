@@ -1,7 +1,9 @@
 import { ChangeoverError } from '../../../errors.ts';
 import type { Finding, Footprint } from '../../../plan/words.ts';
 import { partitionsOf } from './capture.ts';
+import type { CaptureMethod } from './change-log.ts';
 import type { PostgresConnection } from './connection.ts';
+import { identitySql } from './logical/capture.ts';
 import type { PostgresShape } from './shape.ts';
 import { literal, quoted } from './text.ts';
 import {
@@ -19,17 +21,25 @@ const LONG_TRANSACTION_S = 30;
 type ShapeOf = (table: string) => Promise<PostgresShape>;
 type Role = 'source' | 'target';
 
+interface Use {
+  readonly role: Role;
+  readonly how: CaptureMethod;
+}
+
 /** What stands in the way of moving these tables, or should be known before. Reads only. */
 export async function checkPostgres(
   connection: PostgresConnection,
   shapeOf: ShapeOf,
   tables: readonly string[],
-  role: Role,
+  { role, how }: Use,
 ): Promise<Finding[]> {
   const findings = await checkDatabase(connection);
+  if (role === 'source' && how === 'log') findings.push(...(await checkLog(connection)));
   for (const table of tables) {
     try {
-      findings.push(...(await checkTable(connection, await shapeOf(table), role)));
+      const shape = await shapeOf(table);
+      findings.push(...(await checkTable(connection, shape, role)));
+      if (role === 'source' && how === 'log') findings.push(...(await checkIdentity(connection, shape)));
     } catch (error) {
       if (!(error instanceof ChangeoverError)) throw error;
       const about = `${connection.store}: ${table}`;
@@ -80,6 +90,52 @@ async function checkDatabase({ main, store }: PostgresConnection): Promise<Findi
       remedy: `COMMIT PREPARED ${literal(gid ?? '')} or ROLLBACK PREPARED ${literal(gid ?? '')}`,
     });
   return findings;
+}
+
+/** What a replication slot needs. */
+async function checkLog({ main, store }: PostgresConnection): Promise<Finding[]> {
+  const [row] = await main.query(
+    `SELECT current_setting('server_version_num')::int >= 140000, current_setting('server_version'), current_setting('wal_level'),
+            (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user), quote_ident(current_user),
+            has_database_privilege(current_database(), 'CREATE'), quote_ident(current_database()),
+            current_setting('max_replication_slots')::int > (SELECT count(*) FROM pg_replication_slots)
+              OR EXISTS (SELECT FROM pg_replication_slots WHERE slot_name LIKE 'changeover\\_%')`,
+  );
+  const [isNew, version, level, mayReplicate, user, mayCreate, database, hasRoom] = row ?? [];
+  const error = (message: string, remedy: string): Finding => ({ level: 'error', about: store, message, remedy });
+  return [
+    ...(isNew === 't'
+      ? []
+      : [error(`Postgres ${version} cannot mark our own writes in its log`, "capture: 'triggers'")]),
+    ...(level === 'logical'
+      ? []
+      : [
+          error(
+            `wal_level is ${level}, so the log does not hold rows`,
+            "ALTER SYSTEM SET wal_level = logical, and restart; or capture: 'triggers'",
+          ),
+        ]),
+    ...(mayReplicate === 't'
+      ? []
+      : [error('the role may not make a replication slot', `ALTER ROLE ${user} REPLICATION`)]),
+    ...(mayCreate === 't'
+      ? []
+      : [error('the role may not make a publication', `GRANT CREATE ON DATABASE ${database} TO ${user}`)]),
+    ...(hasRoom === 't' ? [] : [error('every replication slot is in use', 'raise max_replication_slots, and restart')]),
+  ];
+}
+
+async function checkIdentity({ main, store }: PostgresConnection, shape: PostgresShape): Promise<Finding[]> {
+  const [row] = await main.query(identitySql('$1', '$2'), [shape.oid, JSON.stringify(shape.key)]);
+  if (row?.[0] === 't') return [];
+  return [
+    {
+      level: 'error',
+      about: `${store}: ${shape.name}`,
+      message: `the log does not name its rows by ${shape.key.join(', ')}, and Postgres would refuse to change a published table without that`,
+      remedy: `ALTER TABLE ${shape.qualified} REPLICA IDENTITY USING INDEX …, the unique index of ${shape.key.join(', ')}`,
+    },
+  ];
 }
 
 async function checkTable(connection: PostgresConnection, shape: PostgresShape, role: Role): Promise<Finding[]> {
@@ -155,11 +211,28 @@ async function checkTarget(connection: PostgresConnection, shape: PostgresShape,
   return findings;
 }
 
+function slotFootprint(where: string): Footprint[] {
+  return [
+    {
+      where,
+      adds: 'CREATE PUBLICATION changeover_… WITH (publish_via_partition_root = true)',
+      right: 'CREATE on the database, owner of the tables',
+      removal: 'DROP PUBLICATION changeover_…',
+    },
+    {
+      where,
+      adds: "SELECT pg_create_logical_replication_slot('changeover_…', 'pgoutput')",
+      right: 'REPLICATION',
+      removal: "SELECT pg_drop_replication_slot('changeover_…')",
+    },
+  ];
+}
+
 export async function footprintOfPostgres(
   connection: PostgresConnection,
   shapeOf: ShapeOf,
   tables: readonly string[],
-  role: Role,
+  { role, how }: Use,
 ): Promise<Footprint[]> {
   const home = await connection.home();
   const right = `CREATE on schema ${home}`;
@@ -171,6 +244,8 @@ export async function footprintOfPostgres(
   });
   const footprint = [own('changeover_gate'), own('changeover_ledger')];
   if (role === 'source') footprint.push(own('changeover_changes'), own('changeover_captured'));
+  const isLog = role === 'source' && how === 'log';
+  if (isLog) footprint.push(own('changeover_slot'), ...slotFootprint(connection.store));
   footprint.push({
     where: connection.store,
     adds: fenceFunctionSql(home),
@@ -181,7 +256,9 @@ export async function footprintOfPostgres(
     const shape = await shapeOf(table);
     const partitions = await partitionsOf(connection.main, shape.qualified);
     const statements = [
-      ...(role === 'source' ? [captureFunctionSql(home, shape), ...captureTriggerSql(home, shape, partitions)] : []),
+      ...(role === 'source' && !isLog
+        ? [captureFunctionSql(home, shape), ...captureTriggerSql(home, shape, partitions)]
+        : []),
       ...fenceTriggerSql(home, [shape.qualified, ...partitions]),
     ];
     const removal = `DROP TRIGGER ${quoted(CAPTURE_TRIGGER)} ON ${shape.qualified}; DROP TRIGGER ${quoted(FENCE_TRIGGER)} ON ${shape.qualified}`;

@@ -3,6 +3,8 @@ import type { Context } from '../../../plan/context.ts';
 import { LOCK_TIMEOUT_MS, Session, sqlState } from './session.ts';
 import { quoted } from './text.ts';
 
+/** Marks transactions of ours in the write-ahead log, so that they are not taken for the application's. */
+export const OWN_PREFIX = 'changeover';
 const INSUFFICIENT_PRIVILEGE = '42501';
 const UNDEFINED_TABLE = '42P01';
 /** Time for DDL to find a moment without long writers. */
@@ -27,9 +29,13 @@ export class PostgresConnection {
   #canActAsReplica: boolean | null = null;
   #isLocked = false;
 
-  constructor(url: string, store: string, ctx: Context) {
+  /** True where changes are read from the log: our own transactions then say in it that they are ours. */
+  readonly #marksWrites: boolean;
+
+  constructor(url: string, store: string, ctx: Context, options: { readonly marksWrites: boolean }) {
     this.store = store;
     this.ctx = ctx;
+    this.#marksWrites = options.marksWrites;
     this.main = new Session(url, store, ctx.clock);
     this.writer = new Session(url, store, ctx.clock);
     this.#epoch = ctx.epoch;
@@ -127,6 +133,7 @@ export class PostgresConnection {
         await this.writer.query(`SET LOCAL lock_timeout = ${ROW_LOCK_TIMEOUT_MS}`);
         await this.passGate(this.writer, epoch);
         await this.writer.query("SELECT set_config('changeover.epoch', $1, true)", [String(epoch)]);
+        if (this.#marksWrites) await this.writer.query(`SELECT pg_logical_emit_message(true, '${OWN_PREFIX}', '')`);
         // The constraints held in the source; in a batch a child may come before its parent.
         await this.writer.query(
           isReplica ? 'SET LOCAL session_replication_role = replica' : 'SET CONSTRAINTS ALL DEFERRED',

@@ -1,10 +1,12 @@
 import type { Context } from '../../../plan/context.ts';
-import type { Key, LedgerEntry, OpenStore, Row, StoreLock, WriteBatch } from '../../../plan/stores.ts';
+import type { Capture, Key, LedgerEntry, OpenStore, Row, StoreLock, WriteBatch } from '../../../plan/stores.ts';
 import type { Finding, Footprint } from '../../../plan/words.ts';
 import { ChangeoverError } from '../../../errors.ts';
 import { PostgresCapture, partitionsOf } from './capture.ts';
+import type { CaptureMethod } from './change-log.ts';
 import { checkPostgres, footprintOfPostgres } from './check.ts';
 import { PostgresConnection } from './connection.ts';
+import { LogicalCapture } from './logical/capture.ts';
 import { setSequences } from './sequences.ts';
 import type { Session } from './session.ts';
 import { columnOf, readShape, selection, writeValue, type PostgresShape } from './shape.ts';
@@ -18,13 +20,16 @@ const LOCK_TIMEOUT_MS = 3_000;
 /** One Postgres database, opened. */
 export class OpenPostgres implements OpenStore {
   readonly kind = 'postgres';
-  readonly capture: PostgresCapture;
+  readonly capture: Capture;
   readonly #connection: PostgresConnection;
+  readonly #how: CaptureMethod;
   readonly #shapes = new Map<string, PostgresShape>();
 
-  constructor(url: string, name: string, ctx: Context) {
-    this.#connection = new PostgresConnection(url, name, ctx);
-    this.capture = new PostgresCapture(
+  constructor(url: string, name: string, ctx: Context, how: CaptureMethod) {
+    this.#connection = new PostgresConnection(url, name, ctx, { marksWrites: how === 'log' });
+    this.#how = how;
+    const method = how === 'log' ? LogicalCapture : PostgresCapture;
+    this.capture = new method(
       this.#connection,
       (table) => this.shape(table),
       (table) => this.#fresh(table, null),
@@ -184,11 +189,11 @@ export class OpenPostgres implements OpenStore {
   }
 
   async check(tables: readonly string[], role: 'source' | 'target'): Promise<Finding[]> {
-    return checkPostgres(this.#connection, (table) => this.shape(table), tables, role);
+    return checkPostgres(this.#connection, (table) => this.shape(table), tables, { role, how: this.#how });
   }
 
   async footprint(tables: readonly string[], role: 'source' | 'target'): Promise<Footprint[]> {
-    return footprintOfPostgres(this.#connection, (table) => this.shape(table), tables, role);
+    return footprintOfPostgres(this.#connection, (table) => this.shape(table), tables, { role, how: this.#how });
   }
 
   async uninstall(): Promise<boolean> {

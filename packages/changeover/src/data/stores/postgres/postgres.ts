@@ -2,6 +2,7 @@ import type { Context } from '../../../plan/context.ts';
 import { maskAddresses } from '../../../plan/spec.ts';
 import type { OpenStore, Store } from '../../../plan/stores.ts';
 import type { Json } from '../../../plan/words.ts';
+import type { CaptureMethod } from './change-log.ts';
 import { OpenPostgres } from './open-postgres.ts';
 
 /**
@@ -11,11 +12,17 @@ import { OpenPostgres } from './open-postgres.ts';
  * exactly what is missing.
  *
  * @param url Connection string: `postgres://user:password@host:port/database`.
+ * @param options.capture How changes are noticed. `triggers` (default) works everywhere and adds to each write of the application; `log` reads
+ *   the write-ahead log through a replication slot: it needs Postgres 14 or later, `wal_level = logical` and a role with REPLICATION.
  * @example
  * sync({ name: 'main', from: sqlite('data/mira.db'), to: postgres('postgres://mira@127.0.0.1/mira'), tables: { streams: {} } })
  */
-export function postgres(url: string): Store {
-  return new PostgresStore(url);
+export function postgres(url: string, options: PostgresOptions = {}): Store {
+  return new PostgresStore(url, options.capture ?? 'triggers');
+}
+
+export interface PostgresOptions {
+  readonly capture?: CaptureMethod;
 }
 
 class PostgresStore implements Store {
@@ -24,10 +31,12 @@ class PostgresStore implements Store {
   readonly fencedBy = 'store';
   readonly spec: Json;
   readonly #url: string;
+  readonly #capture: CaptureMethod;
 
-  constructor(url: string) {
+  constructor(url: string, capture: CaptureMethod) {
     this.#url = url;
-    this.spec = { kind: 'postgres', url: maskAddresses(url) };
+    this.#capture = capture;
+    this.spec = { kind: 'postgres', url: maskAddresses(url), ...(capture === 'log' ? { capture } : {}) };
   }
 
   /** Without the password, which may change while the database stays the same. */
@@ -38,6 +47,6 @@ class PostgresStore implements Store {
   }
 
   open(ctx: Context): Promise<OpenStore> {
-    return Promise.resolve(new OpenPostgres(this.#url, this.identity(), ctx));
+    return Promise.resolve(new OpenPostgres(this.#url, this.identity(), ctx, this.#capture));
   }
 }
