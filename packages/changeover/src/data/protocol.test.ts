@@ -268,6 +268,26 @@ describe('a lock', () => {
     expect(await data.isFenced(ctx, 'legacy')).toBe(false);
   });
 
+  it('whose connection was lost does not fence: what was written in between is applied under the next one', async () => {
+    const both = await pair('postgres', 'sqlite');
+    const { data, ctx } = both.move(1);
+    await data.prepare(ctx);
+    await data.copy(ctx);
+    const lost = await data.lock(ctx, 'forward');
+    await lost.applyToEmpty();
+    await both.legacy.exec(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'changeover epoch%'",
+    );
+    await sleep(100);
+    await add(both.legacy, 'acknowledged');
+    await expect(lost.fence()).rejects.toMatchObject({ code: 'CHG_DATA_STORE_UNREACHABLE' });
+    expect(await data.isFenced(ctx, 'legacy')).toBe(false);
+    const locked = await data.lock(ctx, 'forward');
+    await locked.applyToEmpty();
+    await locked.fence();
+    expect(await notes(both.next)).toEqual(['acknowledged']);
+  });
+
   it('steps back from a long writer instead of letting others queue behind it', async () => {
     const both = await pair('postgres', 'sqlite');
     const { data, ctx } = both.move(1);

@@ -167,7 +167,7 @@ export class PostgresConnection {
   /** Locks writers of `tables` (quoted names in order) out, and keeps them out until `endLock`. */
   async lock(tables: readonly string[], timeoutMs: number): Promise<void> {
     await this.main.patiently(tables.join(', '), timeoutMs, async () => {
-      await this.main.query('BEGIN');
+      await this.main.begin();
       try {
         await this.main.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
         await this.passGate(this.main, this.#epoch);
@@ -183,7 +183,7 @@ export class PostgresConnection {
   async endLock(how: 'COMMIT' | 'ROLLBACK'): Promise<void> {
     if (!this.#isLocked) return;
     this.#isLocked = false;
-    if (how === 'COMMIT') await this.main.query('COMMIT');
+    if (how === 'COMMIT') await this.main.commit();
     else await this.main.rollback();
   }
 

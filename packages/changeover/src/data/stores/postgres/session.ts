@@ -29,6 +29,8 @@ export class Session {
   readonly #clock: Clock;
   #client: pg.Client | null = null;
   #isOpen = false;
+  /** The connection on which a transaction is open. */
+  #inTransaction: pg.Client | null = null;
   #turn: Promise<unknown> = Promise.resolve();
   #statement: Promise<unknown> = Promise.resolve();
 
@@ -63,12 +65,31 @@ export class Session {
     );
   }
 
+  /**
+   * Opens a transaction, which `commit` or `rollback` ends. When its connection is lost, every statement until then fails: on another
+   * connection it would be a transaction of its own, without the locks, the gate and the bypass of this one.
+   */
+  async begin(): Promise<void> {
+    await this.#next(async (client) => {
+      await client.query('BEGIN');
+      this.#inTransaction = client;
+    });
+  }
+
+  async commit(): Promise<void> {
+    try {
+      await this.query('COMMIT');
+    } finally {
+      this.#inTransaction = null;
+    }
+  }
+
   /** `work` between BEGIN and COMMIT. */
   async transaction<T>(work: () => Promise<T>): Promise<T> {
-    await this.query('BEGIN');
+    await this.begin();
     try {
       const result = await work();
-      await this.query('COMMIT');
+      await this.commit();
       return result;
     } catch (error) {
       await this.rollback();
@@ -78,7 +99,9 @@ export class Session {
   }
 
   async rollback(): Promise<void> {
-    if (this.#isOpen) await this.query('ROLLBACK');
+    const client = this.#inTransaction;
+    this.#inTransaction = null;
+    if (this.#isOpen && client === this.#client) await this.query('ROLLBACK');
   }
 
   /**
@@ -110,6 +133,7 @@ export class Session {
     const client = this.#client;
     this.#client = null;
     this.#isOpen = false;
+    this.#inTransaction = null;
     if (client !== null) await client.end();
   }
 
@@ -122,6 +146,11 @@ export class Session {
 
   async #connected(): Promise<pg.Client> {
     if (this.#client !== null && this.#isOpen) return this.#client;
+    if (this.#inTransaction !== null)
+      throw new ChangeoverError('CHG_DATA_STORE_UNREACHABLE', {
+        store: this.#store,
+        reason: 'the connection was lost inside of a transaction',
+      });
     const client = new pg.Client({ connectionString: this.#url, application_name: 'changeover', keepAlive: true });
     // Without a listener a lost connection would end the process; the next statement finds it closed.
     client.on('error', () => {

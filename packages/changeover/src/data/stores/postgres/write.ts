@@ -298,24 +298,27 @@ async function named(
   let refused: { table: string; key: Key; reason: string } | null = null;
   const { writer } = connection;
   await writer.alone(async () => {
-    await writer.query('BEGIN');
-    for (const { table, upserts } of batch.changes) {
-      const shape = shapeOf(shapes, table);
-      for (const row of upserts) {
-        await writer.query('SAVEPOINT one');
-        try {
-          await writer.query("SELECT set_config('changeover.epoch', $1, true)", [String(batch.epoch)]);
-          await upsertRows(writer, shape, [row]);
-        } catch (error) {
-          const reason = error instanceof Error ? error.message : String(error);
-          refused ??= { table, key: keyOf(row, shape.key), reason };
+    await writer.begin();
+    try {
+      for (const { table, upserts } of batch.changes) {
+        const shape = shapeOf(shapes, table);
+        for (const row of upserts) {
+          await writer.query('SAVEPOINT one');
+          try {
+            await writer.query("SELECT set_config('changeover.epoch', $1, true)", [String(batch.epoch)]);
+            await upsertRows(writer, shape, [row]);
+          } catch (error) {
+            const reason = error instanceof Error ? error.message : String(error);
+            refused ??= { table, key: keyOf(row, shape.key), reason };
+          }
+          await writer.query(refused === null ? 'RELEASE one' : 'ROLLBACK TO one');
+          if (refused !== null) break;
         }
-        await writer.query(refused === null ? 'RELEASE one' : 'ROLLBACK TO one');
         if (refused !== null) break;
       }
-      if (refused !== null) break;
+    } finally {
+      await writer.rollback();
     }
-    await writer.query('ROLLBACK');
   });
   const found = refused as { table: string; key: Key; reason: string } | null;
   const reason = cause instanceof Error ? cause.message : String(cause);
