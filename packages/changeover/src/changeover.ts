@@ -37,6 +37,7 @@ export { document, jsonFormat, pickleFormat } from './data/stores/document/index
 export type { DocumentFormat, DocumentOptions, DocumentTable, JsonValue } from './data/stores/document/index.ts';
 export { log } from './data/stores/log/index.ts';
 export type { LogOptions, LogStore } from './data/stores/log/index.ts';
+export { mariadb } from './data/stores/mariadb/index.ts';
 export { postgres } from './data/stores/postgres/index.ts';
 export { sqlite } from './data/stores/sqlite/index.ts';
 export { counts, http, isolation, rows } from './verify/index.ts';

@@ -6,13 +6,17 @@ import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { killAt, stopAt, testContext } from '../testing/context.ts';
 import { createDataMove, sync } from './move.ts';
+import { mariadb } from './stores/mariadb/index.ts';
 import { postgres } from './stores/postgres/index.ts';
 import { sqlite } from './stores/sqlite/index.ts';
 
 const [folder = '', legacy = '', next = '', direction, epoch = '1', point = '-', signal] = process.argv.slice(2);
 const faults = signal === 'stop' ? stopAt : killAt;
 const ctx = testContext(folder, { epoch: Number(epoch), ...(point === '-' ? {} : { faults: faults(point) }) });
-const store = (address: string) => (address.startsWith('postgres:') ? postgres(address) : sqlite(address));
+const store = (address: string) => {
+  if (address.startsWith('mariadb:')) return mariadb(address);
+  return address.startsWith('postgres:') ? postgres(address) : sqlite(address);
+};
 const data = createDataMove([
   sync({ name: 'main', from: store(legacy), to: store(next), tables: { events: {} }, chunkRows: 25 }),
 ]);

@@ -24,7 +24,7 @@ export interface TableShape {
  */
 export interface Store {
   readonly writes: 'rows' | 'whole';
-  readonly kind: 'sqlite' | 'postgres' | 'log' | 'document';
+  readonly kind: 'sqlite' | 'postgres' | 'mariadb' | 'log' | 'document';
   readonly spec: Json;
   /** Identity of the physical store: two syncs with equal identities share one opened store. */
   identity(ctx: Pick<Context, 'root'>): string;

@@ -1,16 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import mysql from 'mysql2/promise';
 import pg from 'pg';
 
 type Param = null | number | bigint | string | Uint8Array;
 
 /** A database as an application sees it: one connection of its own, that knows nothing of any move. */
 export interface TestDatabase extends AsyncDisposable {
-  readonly kind: 'sqlite' | 'postgres';
+  readonly kind: 'sqlite' | 'postgres' | 'mariadb';
   /** Path of the file, or connection string. */
   readonly address: string;
-  /** One or several statements; parameters (`?`, in both kinds) with one only. */
+  /** One or several statements; parameters (`?`, in all kinds) with one only. */
   exec(sql: string, ...params: readonly Param[]): Promise<void>;
   /** Rows of one query; values as the driver gives them. */
   all(sql: string): Promise<Record<string, unknown>[]>;
@@ -81,4 +82,41 @@ export async function connectPostgres(address: string): Promise<TestDatabase> {
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** A new database on a running server. `url` names the server and an account that may create databases. */
+export async function testMariadb(url: string): Promise<TestDatabase> {
+  const name = `test_${randomUUID().replaceAll('-', '')}`;
+  const admin = await mysql.createConnection(url);
+  await admin.query(`CREATE DATABASE ${name} CHARACTER SET utf8mb4`);
+  await admin.end();
+  const address = new URL(url);
+  address.pathname = `/${name}`;
+  return connectMariadb(address.href);
+}
+
+/** A connection of its own to a database that is there already. */
+export async function connectMariadb(address: string): Promise<TestDatabase> {
+  const connection = await mysql.createConnection({ uri: address, multipleStatements: true });
+  // A test may end the server or the connection; the next statement says so.
+  connection.on('error', () => undefined);
+  let isOpen = true;
+  const close = async () => {
+    if (isOpen) await connection.end();
+    isOpen = false;
+  };
+  return {
+    kind: 'mariadb',
+    address,
+    exec: async (sql, ...params) => {
+      await (params.length === 0 ? connection.query(sql) : connection.execute(sql, params.map(bindable)));
+    },
+    all: async (sql) => (await connection.query<mysql.RowDataPacket[]>(sql))[0],
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+function bindable(value: Param): null | number | bigint | string | Buffer {
+  return value instanceof Uint8Array ? Buffer.from(value) : value;
 }

@@ -4,6 +4,7 @@
  */
 export { type Child, type ChildExit, type ChildOptions, isRunning, startChild } from './child.ts';
 export * from './notes/index.ts';
+export { mariadbIsMissing, startMariadb, type ThrowawayMariadb } from './mariadb.ts';
 export { freePort } from './ports.ts';
 export { startPostgres, type ThrowawayPostgres } from './postgres.ts';
 export { type TempFolder, tempFolder } from './temp.ts';

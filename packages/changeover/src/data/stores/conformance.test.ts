@@ -1,7 +1,9 @@
-import { afterAll, beforeAll } from 'vitest';
-import { testPostgres, testSqlite } from '../../testing/databases.ts';
+import { afterAll, beforeAll, describe } from 'vitest';
+import { testMariadb, testPostgres, testSqlite } from '../../testing/databases.ts';
+import { mariadbIsMissing, startMariadb, type ThrowawayMariadb } from '../../testing/mariadb.ts';
 import { startPostgres, type ThrowawayPostgres } from '../../testing/postgres.ts';
 import { storeConformance } from '../../testing/store-conformance.ts';
+import { mariadb } from './mariadb/index.ts';
 import { postgres } from './postgres/index.ts';
 import { sqlite } from './sqlite/index.ts';
 
@@ -31,3 +33,20 @@ for (const capture of ['triggers', 'log'] as const)
       [Symbol.asyncDispose]: () => db.close(),
     };
   });
+
+const isMissing = await mariadbIsMissing();
+describe.skipIf(isMissing !== null)(`with MariaDB${isMissing === null ? '' : `: ${isMissing}`}`, () => {
+  let maria: ThrowawayMariadb;
+  beforeAll(async () => {
+    maria = await startMariadb();
+  });
+  afterAll(async () => {
+    await maria.stop();
+  });
+
+  storeConformance('mariadb', async () => {
+    const db = await testMariadb(maria.url);
+    await db.exec('CREATE TABLE items (id INTEGER PRIMARY KEY, name VARCHAR(100) UNIQUE NOT NULL, size INTEGER)');
+    return { store: mariadb(db.address), exec: (sql) => db.exec(sql), [Symbol.asyncDispose]: () => db.close() };
+  });
+});

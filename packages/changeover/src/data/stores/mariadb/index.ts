@@ -1,0 +1,1 @@
+export { mariadb } from './mariadb.ts';

@@ -1,0 +1,245 @@
+import type { Context } from '../../../plan/context.ts';
+import type { Key, LedgerEntry, OpenStore, Row, StoreLock, WriteBatch } from '../../../plan/stores.ts';
+import type { Finding, Footprint } from '../../../plan/words.ts';
+import { ChangeoverError } from '../../../errors.ts';
+import { MariadbCapture } from './capture.ts';
+import { readCascades } from './cascades.ts';
+import { checkMariadb, footprintOfMariadb } from './check.ts';
+import { MariadbConnection } from './connection.ts';
+import { Guard } from './guard.ts';
+import { after, canonicalRows, readColumns, readRow, readRows } from './rows.ts';
+import { readShape, selection, type MariadbShape } from './shape.ts';
+import { literal, quoted } from './text.ts';
+import { writeBatch } from './write.ts';
+
+/** How long the lock of the cutover tries; the hold's deadline is shorter than many a transaction. */
+const LOCK_TIMEOUT_MS = 3_000;
+
+/** One MariaDB or MySQL database, opened. */
+export class OpenMariadb implements OpenStore {
+  readonly kind = 'mariadb';
+  readonly capture: MariadbCapture;
+  readonly #connection: MariadbConnection;
+  readonly #guard: Guard;
+  readonly #shapes = new Map<string, MariadbShape>();
+
+  constructor(url: string, name: string, ctx: Context) {
+    this.#connection = new MariadbConnection(url, name, ctx);
+    this.#guard = new Guard(this.#connection);
+    this.capture = new MariadbCapture(
+      this.#connection,
+      this.#guard,
+      (table) => this.shape(table),
+      (table) => this.#fresh(table, null),
+    );
+  }
+
+  async shape(table: string): Promise<MariadbShape> {
+    let shape = this.#shapes.get(table);
+    if (shape === undefined) {
+      shape = await readShape(this.#connection.main, this.#connection.store, table);
+      this.#shapes.set(table, shape);
+    }
+    return shape;
+  }
+
+  async chunk(table: string, from: Key | null, limit: number): Promise<Row[]> {
+    const shape = await this.#fresh(table, from);
+    const columns = readColumns(shape);
+    const where = from === null ? '' : `WHERE ${after(shape, from)}`;
+    const session = await this.#connection.reader();
+    const rows = await session.query(
+      `SELECT ${selection(columns)} FROM ${quoted(table)} ${where} ORDER BY ${shape.key.map(quoted).join(', ')} LIMIT ${limit}`,
+    );
+    return rows.map((cells) => readRow(columns, cells));
+  }
+
+  async rows(table: string, keys: readonly Key[]): Promise<Row[]> {
+    return readRows(await this.#connection.reader(), await this.shape(table), keys);
+  }
+
+  async count(table: string): Promise<number> {
+    await this.shape(table);
+    const session = await this.#connection.reader();
+    const [row] = await session.texts(`SELECT COUNT(*) FROM ${quoted(table)}`);
+    return Number(row?.[0]);
+  }
+
+  async canonical(table: string, rows: readonly Row[]): Promise<Row[]> {
+    return canonicalRows(this.#connection.main, await this.shape(table), rows);
+  }
+
+  async prepare(): Promise<void> {
+    await this.#connection.prepare();
+  }
+
+  async installEpoch(epoch: number): Promise<void> {
+    await this.#connection.installEpoch(epoch);
+  }
+
+  async write(batch: WriteBatch): Promise<void> {
+    const shapes = new Map<string, MariadbShape>();
+    for (const { table } of batch.changes) shapes.set(table, await this.shape(table));
+    await writeBatch(this.#connection, shapes, batch);
+  }
+
+  async ledger(run: string, sync: string): Promise<LedgerEntry[]> {
+    if (!(await this.#connection.hasGate())) return [];
+    const rows = await this.#connection.main.texts(
+      `SELECT tbl, seq, last_key, row_count, hash, complete FROM changeover_ledger
+       WHERE run = ${literal(run)} AND sync = ${literal(sync)} ORDER BY tbl, seq`,
+    );
+    return rows.map(([table, seq, lastKey, count, hash, complete]) => ({
+      run,
+      sync,
+      table: table ?? '',
+      seq: Number(seq),
+      lastKey: lastKey ?? null,
+      rows: Number(count),
+      hash: hash ?? '',
+      complete: complete === '1',
+    }));
+  }
+
+  /** Not TRUNCATE, which would commit by itself. The order is free: our own writes are not checked for foreign keys. */
+  async empty(tables: readonly string[], epoch: number): Promise<void> {
+    const { faults } = this.#connection.ctx;
+    for (const table of tables) await this.shape(table);
+    await this.#connection.write(
+      epoch,
+      async (session) => {
+        for (const table of tables) await session.query(`DELETE FROM ${quoted(table)}`);
+      },
+      () => {
+        faults.at('data.empty.before_commit');
+      },
+    );
+    faults.at('data.empty.done');
+  }
+
+  /** InnoDB raises AUTO_INCREMENT with each higher key that is written; only a counter that an application set back is looked after. */
+  async sequences(tables: readonly string[]): Promise<void> {
+    const counters = (await Promise.all(tables.map((table) => this.shape(table)))).filter(
+      ({ counter }) => counter !== null,
+    );
+    await this.#connection.change('AUTO_INCREMENT', async (run) => {
+      for (const { name, counter } of counters) {
+        if (counter === null) continue;
+        const [row] = await this.#connection.main.texts(
+          `SELECT COALESCE(MAX(${quoted(counter)}), 0) + 1 FROM ${quoted(name)}`,
+        );
+        // Never lowered: the server takes the highest key where this number is below it.
+        if (BigInt(row?.[0] ?? 0) > (await this.#nextOf(name)))
+          await run(`ALTER TABLE ${quoted(name)} AUTO_INCREMENT = ${row?.[0]}`);
+      }
+    });
+  }
+
+  async lock(tables: readonly string[]): Promise<StoreLock> {
+    const connection = this.#connection;
+    for (const table of tables) await this.shape(table);
+    const cascades = await readCascades(connection.main, tables);
+    await this.#guard.install(tables, cascades);
+    const guarded = Guard.tablesOf(tables, cascades);
+    await connection.lock(guarded, guarded.map(quoted), LOCK_TIMEOUT_MS, () => this.#assertLockHolds(tables));
+    return {
+      fence: async () => {
+        if (!connection.isLocked)
+          throw new ChangeoverError('CHG_DATA_FENCED', { store: connection.store, table: tables.join(', ') });
+        await this.#assertLockHolds(tables);
+        await Guard.close(connection.holder, guarded);
+        connection.ctx.faults.at('data.fence.before_commit');
+        await connection.endLock('COMMIT');
+        connection.ctx.faults.at('data.fence.committed');
+      },
+      release: () => connection.endLock('ROLLBACK'),
+    };
+  }
+
+  async fence(tables: readonly string[]): Promise<void> {
+    const { ctx, main } = this.#connection;
+    const cascades = await readCascades(main, tables);
+    for (const table of tables) await this.shape(table);
+    const guarded = Guard.tablesOf(tables, cascades);
+    const fenced = await this.#guard.fenced();
+    if (guarded.every((table) => fenced.includes(table)) && (await this.#guard.isIntact(tables, cascades))) return;
+    await this.#guard.install(tables, cascades);
+    await this.#connection.settle(
+      guarded.join(', '),
+      (session) => Guard.close(session, guarded),
+      () => {
+        ctx.faults.at('data.fence.before_commit');
+      },
+    );
+    ctx.faults.at('data.fence.committed');
+  }
+
+  async unfence(): Promise<void> {
+    const fenced = await this.#guard.fenced();
+    if (fenced.length === 0) return;
+    const { ctx } = this.#connection;
+    await this.#connection.settle(
+      fenced.join(', '),
+      (session) => session.query('UPDATE changeover_fence SET fenced = FALSE WHERE fenced'),
+      () => {
+        ctx.faults.at('data.unfence.before_commit');
+      },
+    );
+    ctx.faults.at('data.unfence.committed');
+  }
+
+  async isFenced(): Promise<boolean> {
+    return (await this.#guard.fenced()).length > 0;
+  }
+
+  async check(tables: readonly string[], role: 'source' | 'target'): Promise<Finding[]> {
+    return checkMariadb(this.#connection, (table) => this.shape(table), tables, role);
+  }
+
+  async footprint(tables: readonly string[], role: 'source' | 'target'): Promise<Footprint[]> {
+    return footprintOfMariadb(this.#connection, (table) => this.shape(table), tables, role);
+  }
+
+  async uninstall(): Promise<boolean> {
+    if (!(await this.#guard.isPresent())) return false;
+    if (await this.#connection.hasGate()) {
+      await this.#guard.remove();
+      await this.capture.remove();
+    }
+    await this.#connection.dissolve();
+    return true;
+  }
+
+  async close(): Promise<void> {
+    await this.#connection.close();
+  }
+
+  /**
+   * A trigger that is gone lets writers by, and a prepared XA transaction has given back its shared locks. One that was being prepared
+   * when the lock was taken is seen at the second look, before the fence.
+   */
+  async #assertLockHolds(tables: readonly string[]): Promise<void> {
+    const { main, store } = this.#connection;
+    const cascades = await readCascades(main, tables);
+    if (!(await this.#guard.isIntact(tables, cascades)))
+      throw new ChangeoverError('CHG_DATA_CAPTURE_BROKEN', { store, what: 'a refusing trigger is missing' });
+    const prepared = await main.texts('XA RECOVER');
+    if (prepared.length > 0) {
+      const holders = prepared.map(([, , , xid]) => `prepared XA transaction ${xid}`).join(', ');
+      throw new ChangeoverError('CHG_DATA_LOCK_TIMEOUT', { store, tables: tables.join(', '), waitedMs: 0, holders });
+    }
+  }
+
+  async #nextOf(table: string): Promise<bigint> {
+    const [row] = await this.#connection.main.texts(
+      `SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ${literal(table)}`,
+    );
+    return BigInt(row?.[0] ?? 0);
+  }
+
+  /** A copy or a scan begins with the table as it is now; a chunk in the middle goes on with the columns it began with. */
+  async #fresh(table: string, from: Key | null): Promise<MariadbShape> {
+    if (from === null) this.#shapes.delete(table);
+    return this.shape(table);
+  }
+}

@@ -1,0 +1,93 @@
+import type { Key, Row, Value } from '../../../plan/stores.ts';
+import type { Cell, Session } from './session.ts';
+import { keyColumns, selection, type MariadbColumn, type MariadbShape } from './shape.ts';
+import { literal, quoted } from './text.ts';
+import { canonicalValue, rankOf, readValue, sqlOf } from './values.ts';
+
+export function readRow(columns: readonly MariadbColumn[], cells: readonly Cell[]): Row {
+  const row: Record<string, Value> = {};
+  columns.forEach((column, index) => {
+    row[column.name] = readValue(column, cells[index] ?? null);
+  });
+  return row;
+}
+
+export function readKey(shape: MariadbShape, cells: readonly Cell[]): Key {
+  return keyColumns(shape).map((column, index) => readValue(column, cells[index] ?? null));
+}
+
+/** Columns that are read: all of them. */
+export function readColumns(shape: MariadbShape): readonly MariadbColumn[] {
+  return [...shape.columns, ...shape.generated];
+}
+
+/** The rows of `keys`, each once, even where two keys are one to the column's collation. */
+export async function readRows(
+  session: Session,
+  shape: MariadbShape,
+  keys: readonly Key[],
+  columns: readonly MariadbColumn[] = readColumns(shape),
+): Promise<Row[]> {
+  if (keys.length === 0) return [];
+  const sql = `SELECT ${selection(columns)} FROM ${quoted(shape.name)} WHERE ${among(shape, keys)}`;
+  return (await session.query(sql)).map((cells) => readRow(columns, cells));
+}
+
+/** The condition that a row has one of `keys`. */
+export function among(shape: MariadbShape, keys: readonly Key[]): string {
+  const columns = keyColumns(shape);
+  const names = columns.map(({ name }) => quoted(name)).join(', ');
+  const tuples = keys.map((key) => `(${columns.map((column, index) => sqlOf(column, key[index] ?? null)).join(', ')})`);
+  return `(${names}) IN (${tuples.join(', ')})`;
+}
+
+/**
+ * The condition that a row comes after `key`, spelled out column by column: of a comparison of row values the optimizer makes no range.
+ * Text compares by the column's own collation.
+ */
+export function after(shape: MariadbShape, key: Key): string {
+  const columns = keyColumns(shape);
+  const alternatives = columns.map((column, index) => {
+    const equal = columns
+      .slice(0, index)
+      .map((before, position) => `${quoted(before.name)} = ${sqlOf(before, key[position] ?? null)}`);
+    return `(${[...equal, `${quoted(column.name)} > ${rankOf(column, key[index] ?? null)}`].join(' AND ')})`;
+  });
+  return alternatives.join(' OR ');
+}
+
+/** `rows` as they would come back, computed without writing. */
+export async function canonicalRows(session: Session, shape: MariadbShape, rows: readonly Row[]): Promise<Row[]> {
+  const settled = rows.map((row) => {
+    const values: Record<string, Value> = { ...row };
+    for (const column of shape.columns)
+      if (row[column.name] !== undefined) values[column.name] = canonicalValue(column, row[column.name] ?? null);
+    return values;
+  });
+  for (const column of shape.columns)
+    if (column.kind === 'spelled' && settled.length > 0) await spell(session, column, settled);
+  return settled;
+}
+
+/** Lets the server spell the values of one column. Values that it refuses stay as they are, and differ from whatever is there. */
+async function spell(session: Session, column: MariadbColumn, rows: Record<string, Value>[]): Promise<void> {
+  for (const row of rows) {
+    const value = row[column.name];
+    if (typeof value !== 'string') continue;
+    try {
+      const [found] = await session.query(`SELECT CAST(${literal(value)} AS ${column.type})`);
+      row[column.name] = readValue(column, found?.[0] ?? null) ?? value;
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+    }
+  }
+}
+
+/** Values that the server does not take: the SQLSTATE classes 22 and 23, and those that strict mode refuses. */
+const REFUSALS = [1264, 1265, 1292, 1364, 1366, 1411, 4025];
+
+export function isRefusal(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { errno, sqlState } = error as { errno?: unknown; sqlState?: unknown };
+  return REFUSALS.includes(Number(errno)) || ['22', '23'].includes(String(sqlState).slice(0, 2));
+}

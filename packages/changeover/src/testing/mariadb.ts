@@ -1,0 +1,148 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import mysql from 'mysql2/promise';
+import { freePort } from './ports.ts';
+
+const run = promisify(execFile);
+
+export interface ThrowawayMariadb {
+  /** Connection string of the superuser `root`, without a database. */
+  readonly url: string;
+  /** Process id of the server. */
+  readonly pid: number;
+  /** Ends the server and removes its folder. */
+  stop(): Promise<void>;
+}
+
+const START_TIMEOUT_MS = 30_000;
+const ATTEMPTS = 3;
+/** One installation at a time on this machine, whoever asks for it. */
+const INSTALL_LOCK = path.join(tmpdir(), 'changeover-install-mariadb.lock');
+/** Debian starts what it installs, except in runlevel 1. */
+const INSTALL = `command -v mariadbd >/dev/null && exit 0
+export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+install() { apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 mariadb-server; }
+install || { apt-get update -qq && install; }`;
+
+/**
+ * Why no MariaDB can be started here; null where one can. On Debian, root gets `mariadb-server` installed where it is missing, which takes some
+ * ten seconds.
+ */
+export async function mariadbIsMissing(): Promise<string | null> {
+  if (await hasServer()) return null;
+  const isDebian = await run('sh', ['-c', 'command -v apt-get flock']).then(
+    () => true,
+    () => false,
+  );
+  if (!isDebian || process.getuid?.() !== 0) return 'mariadbd is not installed, and only root on Debian may install it';
+  await run('flock', [INSTALL_LOCK, 'sh', '-c', INSTALL], { maxBuffer: 64 * 1024 * 1024 });
+  return null;
+}
+
+async function hasServer(): Promise<boolean> {
+  return run('sh', ['-c', 'command -v mariadbd mariadb-install-db']).then(
+    () => true,
+    () => false,
+  );
+}
+
+/**
+ * Starts a throwaway MariaDB on a free port of 127.0.0.1, with its binary log on. It ends, and its folder goes, when the calling process dies.
+ *
+ * @param options.settings Further settings of the server: `['--log-bin-trust-function-creators=0']`.
+ * @example
+ * const mariadb = await startMariadb();
+ * const connection = await mysql.createConnection(mariadb.url);
+ * // …
+ * await mariadb.stop();
+ */
+export async function startMariadb({
+  settings = [],
+}: { readonly settings?: readonly string[] } = {}): Promise<ThrowawayMariadb> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await launch(settings);
+    } catch (error) {
+      // Another process may have taken the free port between the look and the start.
+      if (attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+async function launch(settings: readonly string[]): Promise<ThrowawayMariadb> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'changeover-maria-'));
+  const data = path.join(folder, 'data');
+  const user = process.getuid?.() === 0 ? ['--user=root'] : [];
+  const auth = '--auth-root-authentication-method=normal';
+  const port = await freePort();
+  try {
+    await run('mariadb-install-db', ['--no-defaults', `--datadir=${data}`, auth, '--skip-test-db', ...user]);
+  } catch (error) {
+    await rm(folder, { recursive: true });
+    throw error;
+  }
+  const server = [
+    'mariadbd',
+    '--no-defaults',
+    ...user,
+    `--datadir=${data}`,
+    `--socket=${path.join(folder, 's')}`,
+    `--pid-file=${path.join(folder, 'pid')}`,
+    `--port=${port}`,
+    '--bind-address=127.0.0.1',
+    `--log-bin=${path.join(data, 'bin')}`,
+    '--server-id=1',
+    '--innodb-flush-log-at-trx-commit=0',
+    '--innodb-buffer-pool-size=32M',
+    '--skip-name-resolve',
+    ...settings,
+  ];
+  // The shell outlives a killed parent: its standard input ends with the parent, and then it ends the server.
+  const script = '"$@" </dev/null >/dev/null 2>"$LOG" & echo $!; read -r _; kill -KILL $!; wait $!; rm -rf "$FOLDER"';
+  const keeper = spawn('/bin/sh', ['-c', script, 'sh', ...server], {
+    cwd: folder,
+    detached: true,
+    stdio: ['pipe', 'pipe', 'ignore'],
+    env: { ...process.env, FOLDER: folder, LOG: path.join(folder, 'log') },
+  });
+  const ended = once(keeper, 'exit');
+  const stop = async () => {
+    keeper.ref();
+    keeper.stdin.end();
+    await ended;
+  };
+  const [line] = (await once(keeper.stdout, 'data')) as [Buffer];
+  const pid = Number(line.toString());
+  const url = `mariadb://root@127.0.0.1:${port}`;
+  try {
+    await ready(pid, url);
+  } catch (error) {
+    const log = await readFile(path.join(folder, 'log'), 'utf8');
+    await stop();
+    throw new Error(`mariadb did not start:\n${log}`, { cause: error });
+  }
+  // A test that forgets to stop the server is not kept alive by it.
+  keeper.unref();
+  (keeper.stdin as unknown as { unref(): void }).unref();
+  (keeper.stdout as unknown as { unref(): void }).unref();
+  return { url, pid, stop };
+}
+
+async function ready(pid: number, url: string): Promise<void> {
+  const deadline = performance.now() + START_TIMEOUT_MS;
+  for (;;) {
+    process.kill(pid, 0);
+    try {
+      const connection = await mysql.createConnection(url);
+      await connection.end();
+      return;
+    } catch (error) {
+      if (performance.now() >= deadline) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
