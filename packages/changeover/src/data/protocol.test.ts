@@ -144,6 +144,8 @@ describe('a dead owner', () => {
     const { data, ctx } = both.move(1);
     await data.prepare(ctx);
     await data.copy(ctx);
+    // Its triggers would have to wait for the reader, too.
+    await data.prepareReverse(ctx);
     await data.close();
 
     const reader = await connectMariadb(both.next.address);
