@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectPostgres, openSqlite, type TestDatabase } from '../testing/databases.ts';
+import { connectMariadb, connectPostgres, openSqlite, type TestDatabase } from '../testing/databases.ts';
 
 export interface WriterModel {
   /** Note by id. */
@@ -15,7 +15,12 @@ export interface WriterModel {
 }
 
 const [kind, address = '', file = '', pauseMs = '2'] = process.argv.slice(2);
-const db: TestDatabase = kind === 'sqlite' ? openSqlite(address, 0) : await connectPostgres(address);
+const db: TestDatabase = await connect();
+async function connect(): Promise<TestDatabase> {
+  if (kind === 'sqlite') return openSqlite(address, 0);
+  return kind === 'mariadb' ? connectMariadb(address) : connectPostgres(address);
+}
+
 const model = JSON.parse(readFileSync(file, 'utf8')) as {
   rows: Record<string, string>;
   errors: Record<string, number>;
@@ -76,12 +81,13 @@ async function rekey(): Promise<void> {
   Reflect.deleteProperty(model.rows, id);
 }
 
-/** SQLite's REPLACE deletes the row that holds the note, without a word. */
+/** REPLACE deletes the row that holds the note; SQLite's without a word. */
 async function replace(): Promise<void> {
   const id = any();
-  if (kind !== 'sqlite' || id === undefined) return insert();
+  if (kind === 'postgres' || id === undefined) return insert();
   const note = model.rows[id] ?? '';
-  const [row] = await db.all(`INSERT OR REPLACE INTO events (kind, note) VALUES ('again', '${note}') RETURNING id`);
+  const verb = kind === 'sqlite' ? 'INSERT OR REPLACE' : 'REPLACE';
+  const [row] = await db.all(`${verb} INTO events (kind, note) VALUES ('again', '${note}') RETURNING id`);
   Reflect.deleteProperty(model.rows, id);
   model.rows[String(row?.['id'])] = note;
 }
