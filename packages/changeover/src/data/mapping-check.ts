@@ -87,15 +87,18 @@ function lossBetween(kinds: readonly [from: Kind, to: Kind], from: string, to: s
   if (source === 'double' && target === 'single') return '8-byte reals become 4-byte reals';
   const isReal = target === 'double' || target === 'single';
   if (isReal && /^(numeric|decimal)/i.test(from)) return 'exact decimals become binary fractions';
-  if (isReal && kinds[0] === 'postgres' && /^bigint/i.test(from)) return 'integers above 2^53 become inexact';
+  if (isReal && (kinds[0] === 'postgres' || kinds[0] === 'mariadb') && /^bigint/i.test(from))
+    return 'integers above 2^53 become inexact';
   if (kinds[1] === 'sqlite' && affinityIsNumeric(to) && /^(numeric|decimal)/i.test(from))
     return 'decimals of more than 15 digits become inexact';
   if (/^timestamp.* without/i.test(to) && /^timestamp.* with time/i.test(from)) return 'times lose their zone';
-  return /^date$/i.test(to) && /^timestamp/i.test(from) ? 'times of day are cut off' : null;
+  const hasTime = /^timestamp/i.test(from) || (kinds[0] === 'mariadb' && /^datetime/i.test(from));
+  return /^date$/i.test(to) && hasTime ? 'times of day are cut off' : null;
 }
 
-/** `REAL` has 8 bytes in SQLite and 4 in Postgres. */
+/** `REAL` has 8 bytes in SQLite and 4 in Postgres, `FLOAT` 8 in both and 4 in MariaDB. */
 function widthOf(kind: Kind, type: string): 'single' | 'double' | null {
+  if (kind === 'mariadb' && /^float/i.test(type)) return 'single';
   if (/^float4|^real/i.test(type)) return kind === 'postgres' ? 'single' : 'double';
   return /^double|^float/i.test(type) ? 'double' : null;
 }

@@ -1,7 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
-import { mariadb } from '../data/stores/mariadb/index.ts';
 import type { Context } from '../plan/context.ts';
-import type { OpenStore } from '../plan/stores.ts';
+import type { OpenStore, Store } from '../plan/stores.ts';
 import { testContext } from './context.ts';
 import { connectMariadb, testMariadb, type TestDatabase } from './databases.ts';
 import { startMariadb, type ThrowawayMariadb } from './mariadb.ts';
@@ -13,9 +12,11 @@ export class MariadbRig {
   #temp: TempFolder | null = null;
   #db: TestDatabase | null = null;
   readonly #opened: { close(): Promise<void> }[] = [];
+  readonly #storeAt: (url: string) => Store;
 
   /** To be made inside of a `describe`. */
-  constructor() {
+  constructor(storeAt: (url: string) => Store) {
+    this.#storeAt = storeAt;
     beforeAll(async () => {
       this.#server = await startMariadb();
     });
@@ -45,7 +46,7 @@ export class MariadbRig {
 
   /** The store, opened by `account` or by root. */
   async open(account?: string, overrides: Partial<Context> = {}): Promise<OpenStore> {
-    const store = await mariadb(this.#address(account)).open(testContext(this.folder, overrides), 'legacy');
+    const store = await this.#storeAt(this.#address(account)).open(testContext(this.folder, overrides), 'legacy');
     this.#opened.push(store);
     return store;
   }

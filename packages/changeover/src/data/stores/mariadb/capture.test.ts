@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { mariadbIsMissing } from '../../../testing/mariadb.ts';
 import { MariadbRig, forget, pendingIn } from '../../../testing/mariadb-rig.ts';
+import { mariadb } from './index.ts';
 
 const isMissing = await mariadbIsMissing();
 
 describe.skipIf(isMissing !== null)(`capture on MariaDB${isMissing === null ? '' : `: ${isMissing}`}`, () => {
-  const rig = new MariadbRig();
+  const rig = new MariadbRig(mariadb);
 
   it('works for an account without any right on our tables, and leaves LAST_INSERT_ID() alone', async () => {
     await rig.db.exec('CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v INT)');

@@ -2,12 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { mariadbIsMissing } from '../../../testing/mariadb.ts';
 import { MariadbRig, pendingIn } from '../../../testing/mariadb-rig.ts';
+import { mariadb } from './index.ts';
 
 const isMissing = await mariadbIsMissing();
 const REFUSED = 'does not accept writes';
 
 describe.skipIf(isMissing !== null)(`the fence on MariaDB${isMissing === null ? '' : `: ${isMissing}`}`, () => {
-  const rig = new MariadbRig();
+  const rig = new MariadbRig(mariadb);
   const makeTable = () => rig.db.exec('CREATE TABLE t (id INT PRIMARY KEY, v INT UNIQUE); INSERT INTO t VALUES (1, 1)');
 
   it.each(['REPEATABLE READ', 'READ COMMITTED', 'READ UNCOMMITTED', 'SERIALIZABLE'])(

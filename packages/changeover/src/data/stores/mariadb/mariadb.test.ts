@@ -28,7 +28,7 @@ describe('the address of a MariaDB', () => {
 });
 
 describe.skipIf(isMissing !== null)(`MariaDB${isMissing === null ? '' : `: ${isMissing}`}`, () => {
-  const rig = new MariadbRig();
+  const rig = new MariadbRig(mariadb);
   const write = (store: OpenStore, table: string, ...upserts: Row[]) =>
     store.write({ epoch: 1, changes: [{ table, deletes: [], upserts }] });
 

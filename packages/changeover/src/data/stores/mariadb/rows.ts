@@ -1,5 +1,5 @@
 import type { Key, Row, Value } from '../../../plan/stores.ts';
-import type { Cell, Session } from './session.ts';
+import { errorNumber, sqlState, type Cell, type Session } from './session.ts';
 import { keyColumns, selection, type MariadbColumn, type MariadbShape } from './shape.ts';
 import { literal, quoted } from './text.ts';
 import { canonicalValue, rankOf, readValue, sqlOf } from './values.ts';
@@ -83,11 +83,9 @@ async function spell(session: Session, column: MariadbColumn, rows: Record<strin
   }
 }
 
-/** Values that the server does not take: the SQLSTATE classes 22 and 23, and those that strict mode refuses. */
+/** Values that strict mode refuses, beside the SQLSTATE classes of data exceptions (22) and integrity constraints (23). */
 const REFUSALS = [1264, 1265, 1292, 1364, 1366, 1411, 4025];
 
 export function isRefusal(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const { errno, sqlState } = error as { errno?: unknown; sqlState?: unknown };
-  return REFUSALS.includes(Number(errno)) || ['22', '23'].includes(String(sqlState).slice(0, 2));
+  return REFUSALS.includes(errorNumber(error)) || ['22', '23'].includes(sqlState(error).slice(0, 2));
 }
