@@ -18,6 +18,10 @@ const LOCK_WAIT_TIMEOUT = 1205;
 const DEADLOCK = 1213;
 const STATEMENT_TIMEOUT = 1969;
 const QUERY_INTERRUPTED = 1317;
+/** The connection was killed, the server shuts down, the connection was idle for too long. */
+const CLOSING = [1927, 1053, 4031];
+/** The disk is full, the tablespace is full. */
+const FULL = [1021, 1114];
 
 /** Strict, so that nothing is cut off; without the checks that would refuse what the other side really holds, such as zero dates and the id 0. */
 const SQL_MODE =
@@ -83,7 +87,18 @@ export class Session {
 
   /** The rows of one statement; none for a statement that gives no rows. */
   async query(sql: string): Promise<Cell[][]> {
-    return rowsOf(await this.#connected(), sql);
+    const connection = await this.#connected();
+    try {
+      return await rowsOf(connection, sql);
+    } catch (cause) {
+      if (FULL.includes(errorNumber(cause)))
+        throw new ChangeoverError('CHG_DATA_STORE_FULL', { store: this.#store }, { cause });
+      if (!isFatal(cause)) throw cause;
+      this.#forget(connection);
+      connection.destroy();
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new ChangeoverError('CHG_DATA_STORE_UNREACHABLE', { store: this.#store, reason }, { cause });
+    }
   }
 
   /** Rows as text, for what the server tells about itself. */
@@ -182,11 +197,12 @@ export class Session {
         enableKeepAlive: true,
       });
       // Without a listener a lost connection would end the process; the next statement finds it gone.
-      const forget = () => {
-        if (this.#connection === connection) this.#connection = null;
-      };
-      connection.on('error', forget);
-      connection.on('end', forget);
+      connection.on('error', () => {
+        this.#forget(connection);
+      });
+      connection.on('end', () => {
+        this.#forget(connection);
+      });
       const [[version]] = (await rowsOf(connection, 'SELECT version()')) as [[Buffer]];
       this.#isMariadb = version.toString().includes('MariaDB');
       const idle = this.#isMariadb ? `, idle_transaction_timeout = ${IDLE_IN_TRANSACTION_S}` : '';
@@ -203,6 +219,11 @@ export class Session {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new ChangeoverError('CHG_DATA_STORE_UNREACHABLE', { store: this.#store, reason }, { cause });
     }
+  }
+
+  /** Does not close it: the driver then tells the statements that are under way nothing any more. */
+  #forget(connection: Connection): void {
+    if (this.#connection === connection) this.#connection = null;
   }
 
   async #holders(): Promise<string> {
@@ -223,6 +244,11 @@ export class Session {
 async function rowsOf(connection: Connection, sql: string): Promise<Cell[][]> {
   const [answer] = await connection.query<RowDataPacket[][]>(sql);
   return Array.isArray(answer) ? (answer as unknown as Cell[][]) : [];
+}
+
+/** True for an error after which the connection is of no use: by the driver's word, or by the server's, which closes it. */
+function isFatal(error: unknown): boolean {
+  return (error instanceof Error && 'fatal' in error && error.fatal === true) || CLOSING.includes(errorNumber(error));
 }
 
 /** The number of an error of the server, or 0. */
