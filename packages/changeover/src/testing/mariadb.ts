@@ -96,6 +96,8 @@ async function launch(settings: readonly string[]): Promise<ThrowawayMariadb> {
     '--bind-address=127.0.0.1',
     `--log-bin=${path.join(data, 'bin')}`,
     '--server-id=1',
+    // As most servers have it; with statements in the log InnoDB would lock more than it is asked to.
+    '--binlog-format=ROW',
     '--innodb-flush-log-at-trx-commit=0',
     '--innodb-buffer-pool-size=32M',
     '--skip-name-resolve',

@@ -307,6 +307,18 @@ describe.skipIf(isMissing !== null)(`MariaDB${isMissing === null ? '' : `: ${isM
       ]);
     });
 
+    it('is known to a later owner, after a removal in the same process too', async () => {
+      await rig.db.exec('CREATE TABLE t (id INT PRIMARY KEY)');
+      const store = await rig.prepared();
+      for (let time = 0; time < 2; time++) {
+        await write(store, 't', { id: time });
+        const known = await rig.db.all('SELECT IS_USED_LOCK(token) > 0 AS isHeld, epoch FROM changeover_sessions');
+        expect(known).toEqual([{ isHeld: 1, epoch: 1 }]);
+        await store.uninstall();
+        await store.prepare();
+      }
+    });
+
     it('raises AUTO_INCREMENT past what is there, and never lowers it', async () => {
       await rig.db.exec(
         'CREATE TABLE a (id INT AUTO_INCREMENT PRIMARY KEY); CREATE TABLE b (id INT AUTO_INCREMENT PRIMARY KEY) AUTO_INCREMENT = 500; CREATE TABLE c (id INT PRIMARY KEY)',
