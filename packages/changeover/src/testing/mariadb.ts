@@ -22,8 +22,9 @@ const START_TIMEOUT_MS = 30_000;
 const ATTEMPTS = 3;
 /** One installation at a time on this machine, whoever asks for it. */
 const INSTALL_LOCK = path.join(tmpdir(), 'changeover-install-mariadb.lock');
+const PRESENT = 'command -v mariadbd && command -v mariadb-install-db';
 /** Debian starts what it installs, except in runlevel 1. */
-const INSTALL = `command -v mariadbd >/dev/null && exit 0
+const INSTALL = `{ ${PRESENT}; } && exit 0
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 install() { apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 mariadb-server; }
 install || { apt-get update -qq && install; }`;
@@ -33,18 +34,16 @@ install || { apt-get update -qq && install; }`;
  * ten seconds.
  */
 export async function mariadbIsMissing(): Promise<string | null> {
-  if (await hasServer()) return null;
-  const isDebian = await run('sh', ['-c', 'command -v apt-get flock']).then(
-    () => true,
-    () => false,
-  );
-  if (!isDebian || process.getuid?.() !== 0) return 'mariadbd is not installed, and only root on Debian may install it';
+  const canInstall = process.getuid?.() === 0 && (await succeeds('command -v apt-get && command -v flock'));
+  if (!canInstall)
+    return (await succeeds(PRESENT)) ? null : 'mariadbd is not installed, and only root on Debian may install it';
+  // Even the look is under the lock: half an installation is none.
   await run('flock', [INSTALL_LOCK, 'sh', '-c', INSTALL], { maxBuffer: 64 * 1024 * 1024 });
   return null;
 }
 
-async function hasServer(): Promise<boolean> {
-  return run('sh', ['-c', 'command -v mariadbd mariadb-install-db']).then(
+async function succeeds(script: string): Promise<boolean> {
+  return run('sh', ['-c', script]).then(
     () => true,
     () => false,
   );
