@@ -89,6 +89,8 @@ async function launch(settings: readonly string[]): Promise<ThrowawayMariadb> {
     '--no-defaults',
     ...user,
     `--datadir=${data}`,
+    // A server that starts removes what it takes for leftovers, those of another one that is running too.
+    `--tmpdir=${folder}`,
     `--socket=${path.join(folder, 's')}`,
     `--pid-file=${path.join(folder, 'pid')}`,
     `--port=${port}`,
