@@ -3,16 +3,21 @@ import type { Key, OpenStore, Row, TableShape } from '../plan/stores.ts';
 import { keyOf } from './values.ts';
 import { turn } from './turn.ts';
 
-/** All rows of a table in key order, `rowsAtOnce` at a time; other work of the process gets its turn in between. */
+/**
+ * Rows of a table in key order, `rowsAtOnce` at a time; other work of the process gets its turn in between.
+ *
+ * @param range Keys strictly after `after` and up to `upTo`. Default: all.
+ */
 export async function* chunksOf(
   ctx: Context,
   store: OpenStore,
   { name, key }: Pick<TableShape, 'name' | 'key'>,
   rowsAtOnce: number,
+  range: { readonly after: Key | null; readonly upTo: Key | null } = { after: null, upTo: null },
 ): AsyncGenerator<Row[], void, undefined> {
-  for (let after: Key | null = null; ;) {
+  for (let { after } = range; ;) {
     await turn(ctx);
-    const rows: Row[] = await store.chunk(name, after, rowsAtOnce);
+    const rows: Row[] = await store.chunk(name, after, rowsAtOnce, range.upTo);
     if (rows.length > 0) yield rows;
     const last = rows.at(-1);
     if (last === undefined || rows.length < rowsAtOnce) return;

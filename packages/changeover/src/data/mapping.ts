@@ -10,6 +10,8 @@ export interface TableMap {
   readonly target: TableShape;
   /** Null: the row has no counterpart in the target. */
   readonly map: RowFunction;
+  /** Target and source column of every value, where nothing but columns move; null where a function of the plan decides. */
+  readonly columns: ColumnPairs | null;
   /** True where `map` is the plan's own function: it may be slow, may fail, and its keys are not ours. */
   readonly isCustom: boolean;
   /** Key of the target from a key of the source. Null: no counterpart. */
@@ -39,12 +41,14 @@ export function tableMap(table: MappedTable, direction: Direction): TableMap | n
   const to = mapping.row?.to ?? picker(columnPairs(table));
   const back = mapping.row === undefined ? picker(invert(columnPairs(table))) : (mapping.row.back ?? null);
   const isCustom = mapping.row !== undefined || mapping.key !== undefined;
+  const pairs = isCustom ? null : columnPairs(table);
   if (direction === 'forward')
     return {
       direction,
       source: legacy,
       target: next,
       map: to,
+      columns: pairs,
       isCustom,
       keyTo: keys.to,
       keyBack: keys.back,
@@ -56,6 +60,7 @@ export function tableMap(table: MappedTable, direction: Direction): TableMap | n
     source: next,
     target: legacy,
     map: back,
+    columns: pairs === null ? null : invert(pairs),
     isCustom,
     keyTo: keys.back,
     keyBack: keys.to,
@@ -63,20 +68,20 @@ export function tableMap(table: MappedTable, direction: Direction): TableMap | n
   };
 }
 
-type Pairs = readonly (readonly [target: string, source: string])[];
+export type ColumnPairs = readonly (readonly [target: string, source: string])[];
 
 /** Target and source column of every value that moves without a row function. */
-export function columnPairs({ mapping, legacy, next }: MappedTable): Pairs {
+export function columnPairs({ mapping, legacy, next }: MappedTable): ColumnPairs {
   if (mapping.columns !== undefined) return Object.entries(mapping.columns);
   const known = new Set(next.columns.map(({ name }) => name));
   return legacy.columns.filter(({ name }) => known.has(name)).map(({ name }) => [name, name]);
 }
 
-function invert(pairs: Pairs): Pairs {
+function invert(pairs: ColumnPairs): ColumnPairs {
   return pairs.map(([target, source]) => [source, target]);
 }
 
-function picker(pairs: Pairs): RowFunction {
+function picker(pairs: ColumnPairs): RowFunction {
   return (row: Row) => {
     const picked: Record<string, Value> = {};
     for (const [target, source] of pairs) picked[target] = row[source] ?? null;
@@ -93,7 +98,7 @@ function keyFunctions(table: MappedTable): { to: (key: Key) => Key | null; back:
     return { to: (key) => key, back: (key) => key };
   }
   const pairs = columnPairs(table);
-  const positions = (keyOfTarget: readonly string[], keyOfSource: readonly string[], ways: Pairs) =>
+  const positions = (keyOfTarget: readonly string[], keyOfSource: readonly string[], ways: ColumnPairs) =>
     keyOfTarget.map((column) => {
       const source = ways.find(([target]) => target === column)?.[1];
       const position = source === undefined ? -1 : keyOfSource.indexOf(source);

@@ -7,7 +7,9 @@ import { UniqueConflict } from './conflict.ts';
 import type { Lookups } from './lookups.ts';
 import type { TableMap } from './mapping.ts';
 import { RowMapper, type Fate } from './row-mapper.ts';
-import { TableComparison } from './table-comparison.ts';
+import { Bulk } from './fast/bulk.ts';
+import { boundariesIn, keysOf, type Range } from './fast/ranges.ts';
+import { TableComparison, type Compared } from './table-comparison.ts';
 import { decodeKey, encodeKey, hashRows, keyOf } from './values.ts';
 import { turn } from './turn.ts';
 
@@ -57,6 +59,7 @@ export class TableSync {
   readonly chunkRows: number;
   readonly #mapper: RowMapper;
   readonly #lookups: Lookups;
+  readonly #bulk: Bulk;
 
   constructor(parts: TableSyncParts) {
     this.name = parts.name;
@@ -68,6 +71,7 @@ export class TableSync {
     this.chunkRows = parts.chunkRows;
     this.#lookups = parts.lookups;
     this.#mapper = new RowMapper(parts.name, parts.source, parts.target, parts.lookups);
+    this.#bulk = new Bulk(parts.name, parts.source, parts.target);
     this.comparison = new TableComparison(
       parts.source,
       parts.target,
@@ -102,16 +106,63 @@ export class TableSync {
     return (await this.#mapper.map(ctx, map, rows)).rows;
   }
 
+  /** Compares a table whole, in both directions: in bulk where that is possible, and row by row what differs there. */
+  async *compare(ctx: Context, map: TableMap): AsyncGenerator<Compared> {
+    const ranges = await this.#bulk.compare(ctx, map);
+    if (ranges === null) {
+      yield* this.comparison.all(ctx, map);
+      return;
+    }
+    for await (const { rows, differing } of ranges) {
+      yield { rows, differences: [] };
+      for (const stretch of differing) yield* this.comparison.range(ctx, map, keysOf(stretch));
+    }
+  }
+
   async #copyTable(ctx: Context, map: TableMap, entries: readonly LedgerEntry[]): Promise<void> {
+    const total = await this.source.count(map.source.name);
+    if (this.#bulk.canCopy(map, entries, total))
+      await this.#bulk.copy(ctx, map, entries, total, (range) => this.#copyRange(ctx, map, range));
+    else await this.#copyRows(ctx, map, entries, total);
+  }
+
+  /** One range row by row. Its entry of the ledger goes with its last rows; until then a rerun writes the same rows again. */
+  async #copyRange(ctx: Context, map: TableMap, range: Range): Promise<number> {
+    const { after, upTo } = keysOf(range);
+    const progress: CopyProgress = { what: map.target.name, total: 0, unit: 'rows' };
+    let copied = 0;
+    for (let from = after, isLast = false; !isLast;) {
+      await turn(ctx);
+      const rows = await this.source.chunk(map.source.name, from, this.chunkRows, upTo);
+      isLast = rows.length < this.chunkRows;
+      copied += rows.length;
+      const last = rows.at(-1);
+      if (last !== undefined) from = keyOf(last, map.source.key);
+      const wanted = wantedOf(map, rows);
+      const batch = await this.#read(ctx, [wanted], rows);
+      const entry: LedgerEntry = {
+        run: ctx.runId,
+        sync: this.name,
+        table: map.target.name,
+        seq: range.seq,
+        lastKey: range.upTo,
+        rows: copied,
+        hash: hashRows(batch.mapped),
+        complete: false,
+      };
+      await this.#write(ctx, [wanted], { wanted, batch, entry: isLast ? entry : null });
+    }
+    return copied;
+  }
+
+  async #copyRows(ctx: Context, map: TableMap, entries: readonly LedgerEntry[], total: number): Promise<void> {
     const last = entries.reduce<LedgerEntry | null>((a, b) => (a === null || b.seq > a.seq ? b : a), null);
     let seq = last === null ? 0 : last.seq + 1;
     let done = entries.reduce((sum, entry) => sum + entry.rows, 0);
-    const progress: CopyProgress = {
-      what: map.target.name,
-      total: await this.source.count(map.source.name),
-      unit: 'rows',
-    };
-    let ahead = this.#chunkAfter(ctx, map, last?.lastKey ?? null, { seq, done, progress });
+    const progress: CopyProgress = { what: map.target.name, total, unit: 'rows' };
+    // What was begun in ranges has no one key up to which it is there; rows that are written again stay as they are.
+    const begun = boundariesIn(entries) === null ? (last?.lastKey ?? null) : null;
+    let ahead = this.#chunkAfter(ctx, map, begun, { seq, done, progress });
     ahead.catch(() => undefined);
     for (let isComplete = false; !isComplete;) {
       await turn(ctx);
@@ -179,7 +230,7 @@ export class TableSync {
   /** Compares a table whole, in both directions, and writes what differs. */
   async rescan(ctx: Context, map: TableMap): Promise<Fate[]> {
     const fates: Fate[] = [];
-    for await (const { differences } of this.comparison.all(ctx, map)) {
+    for await (const { differences } of this.compare(ctx, map)) {
       const keys = differences.flatMap(({ sourceKey }) => (sourceKey === null ? [] : [sourceKey]));
       fates.push(...(await this.#write(ctx, [{ map, keys: new Map(keys.map((key) => [encodeKey(key), key])) }])));
       const deletes = differences.flatMap(({ kind, targetKey }) => (kind === 'extra' ? [targetKey] : []));
@@ -225,14 +276,14 @@ export class TableSync {
    * Writes the wanted keys in one transaction, with the ledger's entry. A unique value that moved between rows, of which only one is wanted,
    * widens the batch by the other; then all rows are read again, so that they are of one moment.
    */
-  async #write(ctx: Context, wanted: readonly Wanted[], chunk?: Chunk): Promise<Fate[]> {
+  async #write(ctx: Context, wanted: readonly Wanted[], chunk?: ReadyRows): Promise<Fate[]> {
     if (chunk === undefined && wanted.every(({ keys }) => keys.size === 0)) return [];
     for (const { map, keys } of wanted) if (chunk === undefined) this.changed.add(map.source.name, keys.keys());
     let batch = chunk?.batch ?? (await this.#read(ctx, wanted));
     for (let round = 0; ; round++) {
       if (chunk === undefined) ctx.faults.at('data.apply.read');
       const ledger =
-        chunk === undefined
+        chunk === undefined || chunk.entry === null
           ? undefined
           : { ...chunk.entry, hash: round === 0 ? chunk.entry.hash : hashRows(batch.mapped) };
       try {
@@ -350,9 +401,15 @@ interface Batch {
   readonly mapped: readonly Row[];
 }
 
-interface Chunk {
+/** Rows of the copy, read and mapped. */
+interface ReadyRows {
   readonly wanted: Wanted;
   readonly batch: Batch;
+  /** Null where more rows of the same chunk follow. */
+  readonly entry: LedgerEntry | null;
+}
+
+interface Chunk extends ReadyRows {
   readonly entry: LedgerEntry;
 }
 

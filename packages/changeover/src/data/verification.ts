@@ -76,7 +76,7 @@ export class Verification {
     const total = await this.#sync.source.count(map.source.name);
     let compared = 0;
     const suspects: Difference[] = [];
-    for await (const { rows, differences } of this.#sync.comparison.all(ctx, map)) {
+    for await (const { rows, differences } of this.#sync.compare(ctx, map)) {
       compared += rows;
       suspects.push(...differences);
       ctx.report.progress({

@@ -88,14 +88,25 @@ export interface Capture {
 }
 
 /**
+ * How a thread of its own opens a store again, to read or write it in the store's own bulk form. `store` is its name in messages;
+ * `marksWrites`: what we write is marked in the server's log, as its capture reads that.
+ */
+export type BulkAddress =
+  | { readonly kind: 'sqlite'; readonly store: string; readonly file: string }
+  | { readonly kind: 'postgres'; readonly store: string; readonly url: string; readonly marksWrites: boolean };
+
+/**
  * An opened store, for one side. Implementers must not assume that rows stay while they are read, that `chunk` is called from the
  * start, or that the process that wrote a ledger entry is the one that reads it.
  */
 export interface OpenStore {
   readonly kind: Store['kind'];
   shape(table: string): Promise<TableShape>;
-  /** Rows in key order, strictly after `after`; fewer than `limit` means the end. */
-  chunk(table: string, after: Key | null, limit: number): Promise<Row[]>;
+  /**
+   * Rows in key order, strictly after `after`; fewer than `limit` means the end. With `upTo`, which only stores with `bulk` are asked for,
+   * the end is at that key.
+   */
+  chunk(table: string, after: Key | null, limit: number, upTo?: Key | null): Promise<Row[]>;
   /** The rows of `keys` as they are now; missing ones are deleted. Order is free. */
   rows(table: string, keys: readonly Key[]): Promise<Row[]>;
   count(table: string): Promise<number>;
@@ -105,6 +116,8 @@ export interface OpenStore {
    */
   canonical?(table: string, rows: readonly Row[]): Promise<Row[]>;
   readonly capture: Capture;
+  /** Absent where rows are read and written one by one only. */
+  readonly bulk?: BulkAddress;
 
   /** True when what was opened is not what the address names any more (a file that was replaced): it has to be opened anew. */
   isReplaced?(): boolean;

@@ -1,5 +1,5 @@
 import type { Context } from '../../../plan/context.ts';
-import type { Capture, Key, LedgerEntry, OpenStore, Row, StoreLock, WriteBatch } from '../../../plan/stores.ts';
+import type { BulkAddress, Capture, Key, LedgerEntry, OpenStore, Row, StoreLock, WriteBatch } from '../../../plan/stores.ts';
 import type { Finding, Footprint } from '../../../plan/words.ts';
 import { ChangeoverError } from '../../../errors.ts';
 import { PostgresCapture, partitionsOf } from './capture.ts';
@@ -9,8 +9,7 @@ import { PostgresConnection } from './connection.ts';
 import { LogicalCapture } from './logical/capture.ts';
 import { setSequences } from './sequences.ts';
 import type { Session } from './session.ts';
-import { columnOf, readShape, selection, writeValue, type PostgresShape } from './shape.ts';
-import { quoted } from './text.ts';
+import { orderOf, readShape, selection, within, type PostgresShape } from './shape.ts';
 import { FENCE_TRIGGER, fenceFunctionSql, fenceTriggerSql } from './triggers.ts';
 import { canonicalRows, readRow, readRows, writeBatch } from './write.ts';
 
@@ -21,12 +20,14 @@ const LOCK_TIMEOUT_MS = 3_000;
 export class OpenPostgres implements OpenStore {
   readonly kind = 'postgres';
   readonly capture: Capture;
+  readonly bulk: BulkAddress;
   readonly #connection: PostgresConnection;
   readonly #how: CaptureMethod;
   readonly #shapes = new Map<string, PostgresShape>();
 
   constructor(url: string, name: string, ctx: Context, how: CaptureMethod) {
     this.#connection = new PostgresConnection(url, name, ctx, { marksWrites: how === 'log' });
+    this.bulk = { kind: 'postgres', store: name, url, marksWrites: how === 'log' };
     this.#how = how;
     const method = how === 'log' ? LogicalCapture : PostgresCapture;
     this.capture = new method(
@@ -45,14 +46,11 @@ export class OpenPostgres implements OpenStore {
     return shape;
   }
 
-  async chunk(table: string, after: Key | null, limit: number): Promise<Row[]> {
+  async chunk(table: string, after: Key | null, limit: number, upTo: Key | null = null): Promise<Row[]> {
     const shape = await this.#fresh(table, after);
-    const key = shape.key.map(quoted).join(', ');
-    const bounds = shape.key.map((column, index) => `$${index + 1}::${columnOf(shape, column).cast}`).join(', ');
-    const where = after === null ? '' : `WHERE (${key}) > (${bounds})`;
     const rows = await this.#connection.main.query(
-      `SELECT ${selection(shape.columns)} FROM ${shape.qualified} ${where} ORDER BY ${key} LIMIT ${limit}`,
-      after === null ? [] : shape.key.map((_, index) => writeValue(after[index] ?? null)),
+      `SELECT ${selection(shape.columns)} FROM ${shape.qualified} ${within(shape, { after, upTo })}
+       ORDER BY ${orderOf(shape)} LIMIT ${limit}`,
     );
     return rows.map((cells) => readRow(shape, cells));
   }

@@ -55,6 +55,11 @@ export class Session {
     });
   }
 
+  /** `work` with the connection itself, for what is more than a statement. Nothing else is sent until it has ended. */
+  async raw<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+    return this.#next(work);
+  }
+
   /** COPY … FROM STDIN of text that is at hand. */
   async copyIn(sql: string, data: Buffer): Promise<void> {
     await this.#next(

@@ -2,7 +2,7 @@ import { ChangeoverError } from '../../../errors.ts';
 import type { Key, TableShape, Value } from '../../../plan/stores.ts';
 import { exactInteger } from '../../values.ts';
 import type { Cell, Session } from './session.ts';
-import { quoted } from './text.ts';
+import { literal, quoted } from './text.ts';
 
 export type Kind = 'integer' | 'real' | 'boolean' | 'bytes' | 'text' | 'blank-padded';
 
@@ -145,6 +145,25 @@ export function writeValue(value: Value): Cell {
   if (typeof value === 'bigint') return value.toString();
   if (typeof value === 'number') return Object.is(value, -0) ? '-0' : String(value);
   return `\\x${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`;
+}
+
+/** The columns of the key, as ORDER BY takes them. */
+export function orderOf({ key }: PostgresShape): string {
+  return key.map(quoted).join(', ');
+}
+
+/** The WHERE that keeps the rows of a range of keys, strictly after `after` and up to `upTo`; empty for the whole table. */
+export function within(shape: PostgresShape, range: { readonly after: Key | null; readonly upTo: Key | null }): string {
+  const columns = shape.key.map(quoted).join(', ');
+  const bound = (key: Key) =>
+    shape.key
+      .map((column, index) => `${literal(writeValue(key[index] ?? null) ?? '')}::${columnOf(shape, column).cast}`)
+      .join(', ');
+  const terms = [
+    ...(range.after === null ? [] : [`(${columns}) > (${bound(range.after)})`]),
+    ...(range.upTo === null ? [] : [`(${columns}) <= (${bound(range.upTo)})`]),
+  ];
+  return terms.length === 0 ? '' : `WHERE ${terms.join(' AND ')}`;
 }
 
 export function readKey(shape: PostgresShape, cells: readonly Cell[]): Key {

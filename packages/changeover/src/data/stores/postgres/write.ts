@@ -334,7 +334,7 @@ async function named(
   );
 }
 
-async function isInLedger(session: Session, home: string, entry: LedgerEntry): Promise<boolean> {
+export async function isInLedger(session: Session, home: string, entry: LedgerEntry): Promise<boolean> {
   const found = await session.query(
     `SELECT FROM ${home}.changeover_ledger WHERE run = $1 AND sync = $2 AND tbl = $3 AND seq = $4`,
     [entry.run, entry.sync, entry.table, String(entry.seq)],
@@ -342,7 +342,7 @@ async function isInLedger(session: Session, home: string, entry: LedgerEntry): P
   return found.length > 0;
 }
 
-async function addToLedger(session: Session, home: string, entry: LedgerEntry): Promise<void> {
+export async function addToLedger(session: Session, home: string, entry: LedgerEntry): Promise<void> {
   const { run, sync, table, seq, lastKey, rows, hash, complete } = entry;
   await session.query(`INSERT INTO ${home}.changeover_ledger VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, [
     run,

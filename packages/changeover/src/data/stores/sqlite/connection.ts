@@ -1,5 +1,5 @@
 import { existsSync, statSync } from 'node:fs';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { ChangeoverError } from '../../../errors.ts';
 import type { Context } from '../../../plan/context.ts';
@@ -77,6 +77,11 @@ export class SqliteConnection {
 
   all(sql: string, ...values: (null | number | bigint | string | Uint8Array)[]): unknown[][] {
     return this.statement(sql).all(...values) as unknown as unknown[][];
+  }
+
+  /** A function of ours in SQL. It gets and gives what node:sqlite does: integers as `bigint`. */
+  define(name: string, act: (...values: SQLInputValue[]) => SQLInputValue): void {
+    this.#db.function(name, { deterministic: true, useBigIntArguments: true }, act);
   }
 
   exec(sql: string): void {

@@ -1,5 +1,5 @@
 import type { Context } from '../../../plan/context.ts';
-import type { Key, LedgerEntry, OpenStore, Row, StoreLock, WriteBatch } from '../../../plan/stores.ts';
+import type { BulkAddress, Key, LedgerEntry, OpenStore, Row, StoreLock, WriteBatch } from '../../../plan/stores.ts';
 import type { Finding, Footprint } from '../../../plan/words.ts';
 import { ChangeoverError } from '../../../errors.ts';
 import { SqliteCapture } from './capture.ts';
@@ -8,7 +8,7 @@ import { SqliteConnection } from './connection.ts';
 import { readShape, type SqliteShape } from './shape.ts';
 import { quoted } from './text.ts';
 import { fenceTriggers } from './triggers.ts';
-import { boundKey, boundRow, rowReader } from './values.ts';
+import { boundRow, rowReader, within } from './values.ts';
 import { readRows, writeBatch } from './write.ts';
 
 /** How long the lock of the cutover waits for a writer; the hold's deadline is shorter than many a transaction. */
@@ -26,6 +26,7 @@ export interface SqliteFile {
 export class OpenSqlite implements OpenStore {
   readonly kind = 'sqlite';
   readonly capture: SqliteCapture;
+  readonly bulk: BulkAddress;
   readonly #connection: SqliteConnection;
   readonly #file: SqliteFile;
   readonly #shapes = new Map<string, SqliteShape>();
@@ -33,6 +34,7 @@ export class OpenSqlite implements OpenStore {
 
   constructor(file: SqliteFile, ctx: Context) {
     this.#file = file;
+    this.bulk = { kind: 'sqlite', store: file.name, file: file.file };
     this.#connection = new SqliteConnection(file.file, file.name, ctx);
     this.capture = new SqliteCapture(this.#connection, file.id);
   }
@@ -41,15 +43,14 @@ export class OpenSqlite implements OpenStore {
     return this.#connection.read(() => this.#shape(table));
   }
 
-  async chunk(table: string, after: Key | null, limit: number): Promise<Row[]> {
+  async chunk(table: string, after: Key | null, limit: number, upTo: Key | null = null): Promise<Row[]> {
     return this.#connection.read(() => {
       const shape = this.#shape(table);
       if (after === null) this.#assertNoNullKey(shape);
-      const key = shape.key.map(quoted).join(', ');
-      const where = after === null ? '' : `WHERE (${key}) > (${shape.key.map(() => '?').join(', ')})`;
+      const { where, values } = within(shape, { after, upTo });
       const columns = shape.columns.map(({ name }) => quoted(name)).join(', ');
+      const key = shape.key.map(quoted).join(', ');
       const sql = `SELECT ${columns} FROM ${quoted(table)} ${where} ORDER BY ${key} LIMIT ?`;
-      const values = after === null ? [] : boundKey(shape, after);
       return this.#connection.all(sql, ...values, BigInt(limit)).map(rowReader(this.#connection, shape));
     });
   }

@@ -63,6 +63,24 @@ export function boundKey(shape: SqliteShape, key: readonly Value[]): Bound[] {
   return shape.key.map((name, index) => bound(key[index] ?? null, affinityOfColumn(shape, name)));
 }
 
+/** The WHERE that keeps the rows of a range of keys, strictly after `after` and up to `upTo`, and the values that it takes. */
+export function within(
+  shape: SqliteShape,
+  { after, upTo }: { readonly after: Key | null; readonly upTo: Key | null },
+): { where: string; values: Bound[] } {
+  const [first] = shape.key;
+  const isSingle = shape.key.length === 1 && first !== undefined;
+  // A row value of one column would do, but its plan is not that of the plain comparison.
+  const columns = isSingle ? quoted(first) : `(${shape.key.map(quoted).join(', ')})`;
+  const slots = isSingle ? '?' : `(${shape.key.map(() => '?').join(', ')})`;
+  const terms = [
+    ...(after === null ? [] : [`${columns} > ${slots}`]),
+    ...(upTo === null ? [] : [`${columns} <= ${slots}`]),
+  ];
+  const values = [after, upTo].flatMap((key) => (key === null ? [] : boundKey(shape, key)));
+  return { where: terms.length === 0 ? '' : `WHERE ${terms.join(' AND ')}`, values };
+}
+
 export function affinityOfColumn(shape: SqliteShape, name: string): Affinity {
   return shape.columns.find((column) => column.name === name)?.affinity ?? 'blob';
 }

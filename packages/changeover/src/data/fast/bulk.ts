@@ -1,0 +1,208 @@
+import type { Context } from '../../plan/context.ts';
+import type { LedgerEntry, OpenStore } from '../../plan/stores.ts';
+import type { TableMap } from '../mapping.ts';
+import type { Stretch } from './messages.ts';
+import { boundariesIn, planEntry, rangesBetween, type Range } from './ranges.ts';
+import { Workers } from './workers.ts';
+
+/** A smaller table is done row by row before the threads have started. */
+const MIN_ROWS = 5000;
+
+/** Pairs of stores between which rows move in bulk: from → to. */
+const PAIRS: Readonly<Record<string, readonly string[]>> = { sqlite: ['postgres'], postgres: ['postgres'] };
+
+/** Equal rows of one range, and what of it is to be compared row by row. */
+export interface ComparedRange {
+  readonly rows: number;
+  readonly differing: readonly Stretch[];
+}
+
+/**
+ * The first copy and the comparison of tables of which nothing but columns moves, in the bulk form of both stores: several ranges of keys
+ * at once, in threads of which each has its own connections. No row crosses a thread, and none is taken apart.
+ *
+ * The transactions are those of the copy row by row: gate, epoch, bypass, rows and ledger in one. A range that fails, for whatever reason,
+ * is left to the copy row by row, which says what is wrong with which row.
+ */
+export class Bulk {
+  readonly #sync: string;
+  readonly #source: OpenStore;
+  readonly #target: OpenStore;
+
+  constructor(sync: string, source: OpenStore, target: OpenStore) {
+    this.#sync = sync;
+    this.#source = source;
+    this.#target = target;
+  }
+
+  /** True where the copy of this table can go on, or begin, in bulk. */
+  canCopy(map: TableMap, entries: readonly LedgerEntry[], rows: number): boolean {
+    if (!this.#isPossible(map)) return false;
+    return entries.length === 0 ? rows >= MIN_ROWS : boundariesIn(entries) !== null;
+  }
+
+  /**
+   * Copies the ranges that `entries` do not have.
+   *
+   * @param copyRange Copies one range row by row, with its entry of the ledger.
+   */
+  async copy(
+    ctx: Context,
+    map: TableMap,
+    entries: readonly LedgerEntry[],
+    total: number,
+    copyRange: (range: Range) => Promise<number>,
+  ): Promise<void> {
+    const workers = this.#workers(ctx, map);
+    try {
+      const boundaries = boundariesIn(entries) ?? (await this.#begin(ctx, map, workers));
+      const finished = new Set(entries.map(({ seq }) => seq));
+      const ranges = rangesBetween(boundaries).filter(({ seq }) => !finished.has(seq));
+      const progress = new CopyProgress(ctx, map.target.name, total);
+      progress.add(entries.reduce((sum, { rows }) => sum + rows, 0));
+      await workers.each(ranges, async (range, worker) => {
+        ctx.faults.at('data.copy.before_chunk');
+        const own = progress.part();
+        const report = await worker.run(
+          { kind: 'copy', range },
+          {
+            progress: (rows) => {
+              own.add(rows);
+            },
+            written: () => {
+              ctx.faults.at('data.write.before_commit');
+            },
+          },
+        );
+        ctx.signal.throwIfAborted();
+        if (report.kind === 'copied') {
+          ctx.faults.at('data.write.committed');
+          own.end(report.rows);
+        } else {
+          if (report.kind === 'failed') progress.warn(report.reason);
+          own.end(await copyRange(range));
+        }
+        ctx.faults.at('data.copy.after_chunk');
+      });
+      const end = { ...planEntry(ctx, this.#sync, map.target.name, []), seq: boundaries.length + 1, lastKey: null };
+      await this.#target.write({ epoch: ctx.epoch, changes: [], ledger: { ...end, complete: true } });
+    } finally {
+      await workers.stop();
+    }
+  }
+
+  /** Range by range in any order, or null where this table is to be compared row by row. */
+  async compare(ctx: Context, map: TableMap): Promise<AsyncGenerator<ComparedRange> | null> {
+    if (!this.#isPossible(map) || (await this.#source.count(map.source.name)) < MIN_ROWS) return null;
+    const workers = this.#workers(ctx, map);
+    const cut = await workers.first({ kind: 'cut' });
+    if (cut.kind === 'cut' && cut.isComparable) return this.#compared(workers, rangesBetween(cut.boundaries));
+    await workers.stop();
+    return null;
+  }
+
+  async *#compared(workers: Workers, ranges: readonly Range[]): AsyncGenerator<ComparedRange> {
+    const found: ComparedRange[] = [];
+    let wake: () => void = () => undefined;
+    let isRunning = true;
+    const running = workers
+      .each(ranges, async (range, worker) => {
+        const report = await worker.run({ kind: 'compare', range }, {});
+        found.push(report.kind === 'compared' ? report : { rows: 0, differing: [range] });
+        wake();
+      })
+      .finally(() => {
+        isRunning = false;
+        wake();
+      });
+    running.catch(() => undefined);
+    try {
+      for (;;) {
+        const next = found.shift();
+        if (next !== undefined) yield next;
+        else if (isRunning) await new Promise<void>((resolve) => (wake = resolve));
+        else break;
+      }
+      await running;
+    } finally {
+      await workers.stop();
+    }
+  }
+
+  #isPossible({ columns, source, target }: TableMap): boolean {
+    const [from, to] = [this.#source.bulk?.kind, this.#target.bulk?.kind];
+    if (columns === null || from === undefined || to === undefined) return false;
+    const names = (shape: TableMap['source']) => new Set(shape.columns.map(({ name }) => name));
+    const [sources, targets] = [names(source), names(target)];
+    const isKnown = columns.every(([own, other]) => targets.has(own) && sources.has(other));
+    return isKnown && columns.length > 0 && PAIRS[from]?.includes(to) === true;
+  }
+
+  /** Cuts the table, and writes down where, before the first range. */
+  async #begin(ctx: Context, map: TableMap, workers: Workers): Promise<readonly string[]> {
+    // A key that holds NULL is in no range; the store refuses it here.
+    await this.#source.chunk(map.source.name, null, 1);
+    const cut = await workers.first({ kind: 'cut' });
+    ctx.signal.throwIfAborted();
+    const boundaries = cut.kind === 'cut' ? cut.boundaries : [];
+    const ledger = planEntry(ctx, this.#sync, map.target.name, boundaries);
+    await this.#target.write({ epoch: ctx.epoch, changes: [], ledger });
+    return boundaries;
+  }
+
+  #workers(ctx: Context, { columns, source, target }: TableMap): Workers {
+    const [from, to] = [this.#source.bulk, this.#target.bulk];
+    if (from === undefined || to === undefined || columns === null)
+      throw new TypeError('these stores have no bulk form');
+    return new Workers(ctx, {
+      source: from,
+      target: to,
+      run: ctx.runId,
+      sync: this.#sync,
+      epoch: ctx.epoch,
+      sourceTable: source.name,
+      targetTable: target.name,
+      columns,
+    });
+  }
+}
+
+/** Rows of all lanes together. */
+class CopyProgress {
+  readonly #ctx: Context;
+  readonly #what: string;
+  readonly #total: number;
+  #done = 0;
+  #hasWarned = false;
+
+  constructor(ctx: Context, what: string, total: number) {
+    this.#ctx = ctx;
+    this.#what = what;
+    this.#total = total;
+  }
+
+  add(rows: number): void {
+    this.#done += rows;
+    const total = Math.max(this.#total, this.#done);
+    this.#ctx.report.progress({ what: this.#what, done: this.#done, total, unit: 'rows' });
+  }
+
+  /** One range: what it told is corrected at its end by what it was. */
+  part(): { add: (rows: number) => void; end: (rows: number) => void } {
+    let told = 0;
+    return {
+      add: (rows) => {
+        told += rows;
+        this.add(rows);
+      },
+      end: (rows) => {
+        this.add(rows - told);
+      },
+    };
+  }
+
+  warn(reason: string): void {
+    if (!this.#hasWarned) this.#ctx.report.warn(`${this.#what}: some rows are copied one by one, since ${reason}`);
+    this.#hasWarned = true;
+  }
+}

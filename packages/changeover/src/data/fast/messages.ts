@@ -1,0 +1,42 @@
+import type { BulkAddress } from '../../plan/stores.ts';
+import type { ColumnPairs } from '../mapping.ts';
+import type { Range } from './ranges.ts';
+
+/** What a worker is made for: one table of one sync. */
+export interface WorkerSetup {
+  readonly source: BulkAddress;
+  readonly target: BulkAddress;
+  readonly run: string;
+  readonly sync: string;
+  readonly epoch: number;
+  readonly sourceTable: string;
+  readonly targetTable: string;
+  readonly columns: ColumnPairs;
+  /** An Int32Array of one element: 1 when the work is to end. Seen without a turn of the worker's event loop. */
+  readonly stop: SharedArrayBuffer;
+}
+
+export type Task =
+  | { readonly kind: 'cut' }
+  | { readonly kind: 'copy'; readonly range: Range }
+  | { readonly kind: 'compare'; readonly range: Range }
+  /** The answer to `written`. */
+  | { readonly kind: 'commit' }
+  | { readonly kind: 'stop' };
+
+/** A stretch of source keys whose rows are not the same on both sides. */
+export type Stretch = Pick<Range, 'after' | 'upTo'>;
+
+export type Report =
+  /** Process ids of the backends in the target, to be ended where the worker does not end by itself. */
+  | { readonly kind: 'started'; readonly backends: readonly string[] }
+  /** `isComparable`: a range of the source's keys is one of the target's too, in the same order. */
+  | { readonly kind: 'cut'; readonly boundaries: readonly string[]; readonly isComparable: boolean }
+  | { readonly kind: 'progress'; readonly rows: number; readonly bytes: number }
+  /** Everything of the range is written and waits for `commit`. */
+  | { readonly kind: 'written' }
+  | { readonly kind: 'copied'; readonly rows: number }
+  /** `rows`: those that are equal. */
+  | { readonly kind: 'compared'; readonly rows: number; readonly differing: readonly Stretch[] }
+  | { readonly kind: 'failed'; readonly reason: string }
+  | { readonly kind: 'stopped' };

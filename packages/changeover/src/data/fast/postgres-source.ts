@@ -1,0 +1,175 @@
+import type { BulkAddress, Key } from '../../plan/stores.ts';
+import { Session } from '../stores/postgres/session.ts';
+import {
+  columnOf,
+  orderOf,
+  readKey,
+  readShape,
+  selection,
+  within,
+  type PostgresColumn,
+  type PostgresShape,
+} from '../stores/postgres/shape.ts';
+import { quoted } from '../stores/postgres/text.ts';
+import { encodeKey } from '../values.ts';
+import { copyOut, type CopySink } from './copy-streams.ts';
+import type { Stretch, WorkerSetup } from './messages.ts';
+import type { PostgresTarget } from './postgres-target.ts';
+import { keysOf, type Range } from './ranges.ts';
+import { RANGE_BYTES, type BulkSource, type Work } from './source.ts';
+import { workerContext } from './worker-context.ts';
+
+/** Rows sampled for one boundary; the ranges then differ in size by a few in a hundred. */
+const SAMPLES_PER_RANGE = 200;
+const MAX_SAMPLES = 200_000;
+/** Differing ranges are halved down to this many rows, which are then compared value by value. */
+const LEAF_ROWS = 1000;
+
+/** Types whose binary form means the same in every database and version that has them. */
+const PORTABLE =
+  'int2 int4 int8 oid float4 float8 numeric bool bytea text varchar bpchar name uuid date time timetz timestamp timestamptz interval json jsonb inet cidr macaddr macaddr8 bit varbit';
+const BINARY_TYPES = new Set(PORTABLE.split(' ').flatMap((type) => [`pg_catalog.${type}`, `pg_catalog._${type}`]));
+
+/** A table of Postgres, whose rows go from server to server as the servers write and read them. */
+export class PostgresSource implements BulkSource {
+  readonly format: 'text' | 'binary';
+  readonly #setup: WorkerSetup;
+  readonly #session: Session;
+  readonly #shape: PostgresShape;
+  readonly #columns: readonly PostgresColumn[];
+
+  private constructor(session: Session, shape: PostgresShape, setup: WorkerSetup, target: PostgresTarget) {
+    const columns = setup.columns.map(([, source]) => columnOf(shape, source));
+    this.#setup = setup;
+    this.#session = session;
+    this.#shape = shape;
+    this.#columns = columns;
+    this.format = columns.every((column, index) => isPortable(column, target.columns[index])) ? 'binary' : 'text';
+  }
+
+  static async open(
+    address: BulkAddress & { kind: 'postgres' },
+    setup: WorkerSetup,
+    target: PostgresTarget,
+  ): Promise<PostgresSource> {
+    const session = new Session(address.url, address.store, workerContext(setup).clock);
+    const shape = await readShape(session, address.store, setup.sourceTable);
+    return new PostgresSource(session, shape, setup, target);
+  }
+
+  async boundaries(work: Work): Promise<string[]> {
+    work.check();
+    const { qualified, key } = this.#shape;
+    // A partitioned table has no pages of its own.
+    const [size] = await this.#session.query(
+      `SELECT sum(pg_table_size(relid)), sum(greatest(c.reltuples, 0)) FROM (
+         SELECT relid FROM pg_partition_tree($1::regclass) UNION SELECT $1::regclass) AS parts JOIN pg_class c ON c.oid = relid`,
+      [qualified],
+    );
+    const ranges = Math.ceil(Number(size?.[0]) / RANGE_BYTES);
+    if (ranges <= 1) return [];
+    const wanted = Math.min(ranges * SAMPLES_PER_RANGE, MAX_SAMPLES);
+    const percent = Math.min(100, (100 * wanted) / Math.max(Number(size?.[1]), wanted));
+    const columns = key.map(quoted).join(', ');
+    const rows = await this.#session.query(
+      `SELECT ${columns} FROM ${qualified} TABLESAMPLE SYSTEM (${percent}) ORDER BY ${columns}`,
+    );
+    const keys = new Set<string>();
+    for (let range = 1; range < ranges; range++) {
+      const cells = rows[Math.floor((range * rows.length) / ranges)];
+      if (cells !== undefined) keys.add(encodeKey(readKey(this.#shape, cells)));
+    }
+    return [...keys];
+  }
+
+  async copy(range: Range, sink: CopySink, work: Work): Promise<string> {
+    let told = 0;
+    const sql = `COPY (SELECT ${this.#selection()} FROM ${this.#shape.qualified} ${within(this.#shape, keysOf(range))})
+      TO STDOUT (FORMAT ${this.format})`;
+    const rows = await copyOut(this.#session, sql, {
+      form: 'framed',
+      take: (chunk, from, to) => {
+        work.check();
+        work.progress(0, to - from);
+        told += to - from;
+        return sink.forward(chunk.subarray(from, to));
+      },
+      ready: () => sink.drained(),
+    });
+    work.progress(rows, 0);
+    return `bytes ${told}`;
+  }
+
+  isComparable(target: PostgresTarget): Promise<boolean> {
+    const kinds = (shape: PostgresShape) => shape.key.map((name) => columnOf(shape, name).kind).join();
+    const pairs = this.#setup.columns;
+    const isSame = this.#shape.key.every((key, index) =>
+      pairs.some(([name, source]) => source === key && target.shape.key[index] === name),
+    );
+    return Promise.resolve(isSame && kinds(this.#shape) === kinds(target.shape));
+  }
+
+  /** Each server makes one digest of a range from the text of its rows; where they differ the range is halved. */
+  async compare(
+    range: Range,
+    target: PostgresTarget,
+    work: Work,
+  ): Promise<{ rows: number; differing: readonly Stretch[] }> {
+    const differing: Stretch[] = [];
+    let equal = 0;
+    const open: Stretch[] = [range];
+    for (let stretch = open.pop(); stretch !== undefined; stretch = open.pop()) {
+      work.check();
+      const own = `SELECT ${this.#selection()} FROM ${this.#shape.qualified} ${within(this.#shape, keysOf(stretch))}`;
+      const [here, there] = await Promise.all([
+        digest(this.#session, own, orderOf(this.#shape)),
+        digest(target.session, target.select(stretch), target.order),
+      ]);
+      const isEqual = here.rows === there.rows && here.digest === there.digest;
+      const middle = isEqual || here.rows <= LEAF_ROWS ? null : await this.#keyAt(stretch, here.rows >> 1);
+      if (middle !== null) open.push({ after: middle, upTo: stretch.upTo }, { after: stretch.after, upTo: middle });
+      else if (!isEqual) differing.push(stretch);
+      else {
+        equal += here.rows;
+        work.progress(here.rows, 0);
+      }
+    }
+    return { rows: equal, differing };
+  }
+
+  async close(): Promise<void> {
+    await this.#session.close();
+  }
+
+  /** As the target's type is to read it: padding says nothing where the target does not pad. */
+  #selection(): string {
+    return this.format === 'binary'
+      ? this.#columns.map(({ name }) => quoted(name)).join(', ')
+      : selection(this.#columns);
+  }
+
+  async #keyAt(stretch: Stretch, position: number): Promise<string | null> {
+    const columns = this.#shape.key.map(quoted).join(', ');
+    const [cells] = await this.#session.query(
+      `SELECT ${columns} FROM ${this.#shape.qualified} ${within(this.#shape, keysOf(stretch))} ORDER BY ${columns} LIMIT 1 OFFSET ${position}`,
+    );
+    const key: Key | null = cells === undefined ? null : readKey(this.#shape, cells);
+    return key === null ? null : encodeKey(key);
+  }
+}
+
+function isPortable(source: PostgresColumn, target: PostgresColumn | undefined): boolean {
+  return source.type === target?.type && source.cast === target.cast && BINARY_TYPES.has(source.cast);
+}
+
+/**
+ * Rows, and SHA-256 over the SHA-256 of each row's text in key order. The text of a row is that of its values, with NULL apart from every
+ * text, so equal digests are equal values.
+ */
+async function digest(session: Session, select: string, order: string): Promise<{ rows: number; digest: string }> {
+  const [row] = await session.query(
+    `SELECT count(*), encode(sha256(coalesce(string_agg(digest, ''), '')), 'hex') FROM (
+       SELECT sha256(convert_to(ROW(r.*)::text, 'UTF8')) AS digest FROM (${select} ORDER BY ${order}) AS r) AS digests`,
+  );
+  return { rows: Number(row?.[0]), digest: row?.[1] ?? '' };
+}
