@@ -129,7 +129,6 @@ export class TableSync {
   /** One range row by row. Its entry of the ledger goes with its last rows; until then a rerun writes the same rows again. */
   async #copyRange(ctx: Context, map: TableMap, range: Range): Promise<number> {
     const { after, upTo } = keysOf(range);
-    const progress: CopyProgress = { what: map.target.name, total: 0, unit: 'rows' };
     let copied = 0;
     for (let from = after, isLast = false; !isLast;) {
       await turn(ctx);

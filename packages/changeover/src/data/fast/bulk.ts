@@ -60,7 +60,7 @@ export class Bulk {
       const ranges = rangesBetween(boundaries).filter(({ seq }) => !finished.has(seq));
       const progress = new CopyProgress(ctx, map.target.name, total);
       progress.add(entries.reduce((sum, { rows }) => sum + rows, 0));
-      await workers.each(ranges, async (range, worker) => {
+      await workers.each(ranges, async (range, worker, signal) => {
         ctx.faults.at('data.copy.before_chunk');
         const own = progress.part();
         const report = await worker.run(
@@ -74,7 +74,7 @@ export class Bulk {
             },
           },
         );
-        ctx.signal.throwIfAborted();
+        signal.throwIfAborted();
         if (report.kind === 'copied') {
           ctx.faults.at('data.write.committed');
           own.end(report.rows);
@@ -104,15 +104,16 @@ export class Bulk {
   async *#compared(workers: Workers, ranges: readonly Range[]): AsyncGenerator<ComparedRange> {
     const found: ComparedRange[] = [];
     let wake: () => void = () => undefined;
-    let isRunning = true;
+    const state: { isRunning: boolean } = { isRunning: true };
     const running = workers
-      .each(ranges, async (range, worker) => {
+      .each(ranges, async (range, worker, signal) => {
         const report = await worker.run({ kind: 'compare', range }, {});
+        signal.throwIfAborted();
         found.push(report.kind === 'compared' ? report : { rows: 0, differing: [range] });
         wake();
       })
       .finally(() => {
-        isRunning = false;
+        state.isRunning = false;
         wake();
       });
     running.catch(() => undefined);
@@ -120,7 +121,7 @@ export class Bulk {
       for (;;) {
         const next = found.shift();
         if (next !== undefined) yield next;
-        else if (isRunning) await new Promise<void>((resolve) => (wake = resolve));
+        else if (state.isRunning) await new Promise<void>((resolve) => (wake = resolve));
         else break;
       }
       await running;

@@ -112,7 +112,7 @@ function isCellEnd(byte: number | undefined): boolean {
 /** The functions that `lineOf` uses. */
 export function defineFunctions(connection: SqliteConnection): void {
   connection.define('changeover_real', (value) => realText(Number(value)));
-  connection.define('changeover_number', (value) => (Object.is(value, -0) ? '-0' : String(value)));
+  connection.define('changeover_number', (value) => (Object.is(value, -0) ? '-0' : String(Number(value))));
 }
 
 /**

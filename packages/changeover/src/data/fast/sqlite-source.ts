@@ -61,13 +61,12 @@ export class SqliteSource implements BulkSource {
   async boundaries(work: Work): Promise<string[]> {
     const step = await this.#rangeRows();
     const boundaries: string[] = [];
-    for (let after: Key | null = null; ;) {
+    const next = (after: Key | null) => this.#connection.read(() => this.#keyAt({ after, upTo: null }, step - 1));
+    for (let key = await next(null); key !== null; key = await next(key)) {
       work.check();
-      const key: Key | null = await this.#connection.read(() => this.#keyAt({ after, upTo: null }, step - 1));
-      if (key === null) return boundaries;
       boundaries.push(encodeKey(key));
-      after = key;
     }
+    return boundaries;
   }
 
   async copy(range: Range, sink: CopySink, work: Work): Promise<string> {
@@ -96,19 +95,18 @@ export class SqliteSource implements BulkSource {
     const order = target.order;
     for await (const { after, upTo, bytes, rows } of this.#batches(range)) {
       work.check();
-      let at = 0;
-      let isEqual = true;
+      const seen: { at: number; isEqual: boolean } = { at: 0, isEqual: true };
       const sql = `COPY (${target.select({ after, upTo })} ORDER BY ${order}) TO STDOUT`;
       await copyOut(target.session, sql, {
         form: 'payload',
         take: (chunk, from, to) => {
-          const end = at + to - from;
-          isEqual &&= end <= bytes.length && chunk.compare(bytes, at, end, from, to) === 0;
-          at = end;
+          const end = seen.at + to - from;
+          seen.isEqual &&= end <= bytes.length && chunk.compare(bytes, seen.at, end, from, to) === 0;
+          seen.at = end;
           return true;
         },
       });
-      if (isEqual && at === bytes.length) equal += rows;
+      if (seen.isEqual && seen.at === bytes.length) equal += rows;
       else differing.push({ after, upTo });
       work.progress(rows, bytes.length);
     }

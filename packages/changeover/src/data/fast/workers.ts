@@ -37,55 +37,55 @@ export class Workers {
 
   /** Does one task in a thread of its own, which is kept for further ones. */
   async first(task: Task): Promise<Final> {
-    return (this.#workers[0] ??= this.#start()).run(task, {});
+    return this.#worker(0).run(task, {});
   }
 
-  /** Several lanes, each with its thread, take one piece after the other. The first failure ends all of them. */
-  async each<T>(pieces: readonly T[], act: (piece: T, worker: OneWorker) => Promise<void>): Promise<void> {
+  /**
+   * Several lanes, each with its thread, take one piece after the other. The first failure ends all of them, as does the context's signal;
+   * `signal` says so to the others.
+   */
+  async each<T>(
+    pieces: readonly T[],
+    act: (piece: T, worker: OneWorker, signal: AbortSignal) => Promise<void>,
+  ): Promise<void> {
     const queue = [...pieces];
     const failed = new AbortController();
+    const signal = AbortSignal.any([this.#ctx.signal, failed.signal]);
     const lane = async (index: number) => {
       for (let piece = queue.shift(); piece !== undefined; piece = queue.shift()) {
-        this.#ctx.signal.throwIfAborted();
-        failed.signal.throwIfAborted();
-        await act(piece, (this.#workers[index] ??= this.#start()));
+        signal.throwIfAborted();
+        await act(piece, this.#worker(index), signal);
       }
     };
-    const count = Math.min(availableParallelism(), MAX_WORKERS, queue.length);
+    const stopped: Promise<void>[] = [];
     const stop = () => {
-      this.#tellToStop();
+      stopped.push(this.stop());
     };
-    this.#ctx.signal.addEventListener('abort', stop, { once: true });
-    try {
-      const lanes = Array.from({ length: count }, (_, index) =>
-        lane(index).catch((error: unknown) => {
-          failed.abort(error);
-          stop();
-        }),
-      );
-      await Promise.all(lanes);
-      this.#ctx.signal.throwIfAborted();
-      failed.signal.throwIfAborted();
-    } finally {
-      this.#ctx.signal.removeEventListener('abort', stop);
-    }
+    signal.addEventListener('abort', stop, { once: true });
+    const count = Math.min(availableParallelism(), MAX_WORKERS, queue.length);
+    const lanes = Array.from({ length: count }, (_, index) =>
+      lane(index).catch((error: unknown) => {
+        failed.abort(error);
+      }),
+    );
+    await Promise.all(lanes);
+    await Promise.all(stopped);
+    signal.throwIfAborted();
   }
 
   /** Ends all threads. When it resolves, none of their transactions can commit any more. */
   async stop(): Promise<void> {
-    this.#tellToStop();
-    const ended = await Promise.all(this.#workers.map((worker) => worker.ended(STOP_MS)));
-    if (ended.includes(false)) await this.#endBackends(this.#workers.flatMap(({ backends }) => backends));
-    this.#workers.length = 0;
-  }
-
-  #start(): OneWorker {
-    return new OneWorker(this.#setup);
-  }
-
-  #tellToStop(): void {
+    const workers = this.#workers.splice(0);
     Atomics.store(new Int32Array(this.#setup.stop), 0, 1);
-    for (const worker of this.#workers) worker.send({ kind: 'stop' });
+    for (const worker of workers) worker.send({ kind: 'stop' });
+    const ended = await Promise.all(workers.map((worker) => worker.ended(STOP_MS)));
+    if (ended.includes(false)) await this.#endBackends(workers.flatMap(({ backends }) => backends));
+  }
+
+  #worker(index: number): OneWorker {
+    const worker = this.#workers[index] ?? new OneWorker(this.#setup);
+    this.#workers[index] = worker;
+    return worker;
   }
 
   async #endBackends(backends: readonly string[]): Promise<void> {
