@@ -1,5 +1,5 @@
 /**
- * What the product costs, each figure beside its goal: `npm run bench [-- NAME…] [--json]`. Every benchmark compares two things in one
+ * What the product costs, each figure beside its goal: `npm run bench [-- NAME…] [--json] [--rows FACTOR]`. Every benchmark compares two things in one
  * run, as a lone number says nothing on a busy machine. With `--json` each ends in a line `{"bench":"gateway","figures":{…}}`.
  */
 import { parseArgs } from 'node:util';
@@ -16,10 +16,12 @@ interface Figure {
 interface Benchmark {
   readonly about: string;
   readonly figures: readonly Figure[];
-  readonly run: () => Promise<object>;
+  /** @param factor Share of the work of a full run. */
+  readonly run: (factor: number) => Promise<object>;
 }
 
 const below = (limit: number) => ({ text: `< ${limit}`, isMet: (value: number) => value < limit });
+const atLeast = (limit: number) => ({ text: `>= ${limit}`, isMet: (value: number) => value >= limit });
 const atMost = (limit: number) => ({ text: `<= ${limit}`, isMet: (value: number) => value <= limit });
 
 const benchmarks: Readonly<Record<string, Benchmark>> = {
@@ -48,17 +50,49 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     ],
     run: async () => (await import('./hold.ts')).benchHold(),
   },
+  data: {
+    about: 'a move end to end, keys built and every row verified, against the best tool for each pair',
+    figures: [
+      {
+        name: 'sqlitePostgresVsPgloader',
+        says: 'SQLite to Postgres, faster than pgloader',
+        unit: 'x',
+        goal: atLeast(4),
+      },
+      {
+        name: 'postgresPostgresVsPgcopydb',
+        says: 'Postgres to Postgres, faster than pgcopydb',
+        unit: 'x',
+        goal: atLeast(1),
+      },
+      { name: 'mariadbPostgresVsPgloader', says: 'MariaDB to Postgres, faster than pgloader', unit: 'x' },
+      { name: 'copyVsLimit', says: 'copy alone, against \\copy of ready text', unit: 'x', goal: atMost(2) },
+      { name: 'peakMemoryMb', says: 'peak of the memory', unit: 'MB', goal: below(300) },
+      {
+        name: 'captureWriteOverhead',
+        says: 'a small write of the legacy with capture, against one without',
+        unit: 'x',
+      },
+      { name: 'verifyRowsPerSecond', says: 'rows verified', unit: '/s' },
+    ],
+    run: async (factor) => (await import('./data.ts')).benchData(factor),
+  },
 };
 
 const names = Object.keys(benchmarks);
-const usage = `usage: npm run bench [-- NAME…] [--json]   NAME: ${names.join(', ')}`;
+const usage = `usage: npm run bench [-- NAME…] [--json] [--rows FACTOR]   NAME: ${names.join(', ')}`;
 
-function readArguments(): { readonly wanted: readonly string[]; readonly json: boolean } {
+function readArguments(): { readonly wanted: readonly string[]; readonly json: boolean; readonly factor: number } {
   try {
-    const { values, positionals } = parseArgs({ options: { json: { type: 'boolean' } }, allowPositionals: true });
+    const { values, positionals } = parseArgs({
+      options: { json: { type: 'boolean' }, rows: { type: 'string', default: '1' } },
+      allowPositionals: true,
+    });
+    const factor = Number(values.rows);
+    if (!(factor > 0)) throw new Error(`--rows takes a factor above 0, not ${values.rows}`);
     const unknown = positionals.filter((name) => !names.includes(name));
     if (unknown.length > 0) throw new Error(`unknown benchmark: ${unknown.join(', ')}`);
-    return { wanted: positionals.length > 0 ? positionals : names, json: values.json === true };
+    return { wanted: positionals.length > 0 ? positionals : names, json: values.json === true, factor };
   } catch (error) {
     console.error(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
     return process.exit(2);
@@ -80,11 +114,11 @@ function table(figures: readonly Figure[], measured: ReadonlyMap<string, unknown
     .join('\n');
 }
 
-const { wanted, json } = readArguments();
+const { wanted, json, factor } = readArguments();
 for (const name of wanted) {
   const benchmark = benchmarks[name];
   if (benchmark === undefined) continue;
-  const figures = await benchmark.run();
+  const figures = await benchmark.run(factor);
   console.log(`${name}: ${benchmark.about}\n${table(benchmark.figures, new Map(Object.entries(figures)))}`);
   if (json) console.log(JSON.stringify({ bench: name, figures }));
 }

@@ -1,0 +1,238 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { createDataMove, sync } from '../packages/changeover/src/data/move.ts';
+import { sqlite } from '../packages/changeover/src/data/stores/sqlite/index.ts';
+import { testContext } from '../packages/changeover/src/testing/context.ts';
+import { testPostgres, testSqlite, type TestDatabase } from '../packages/changeover/src/testing/databases.ts';
+import { startPostgres, type ThrowawayPostgres } from '../packages/changeover/src/testing/postgres.ts';
+import { isInstalled, pgcopydb, pgloader, readyText, writeReadyText } from './data/peers.ts';
+import { BENCH_TABLES, writeSqlite, type BenchTable } from './data/tables.ts';
+
+const ROUNDS = 3;
+const CAPTURED_WRITES = 5000;
+
+/** Ratios are medians of one run, null where the peer is not there or failed; of several tables the worst counts. */
+export interface DataFigures {
+  readonly sqlitePostgresVsPgloader: number | null;
+  readonly postgresPostgresVsPgcopydb: number | null;
+  /** Null until there is a store for MariaDB. */
+  readonly mariadbPostgresVsPgloader: number | null;
+  /** Time of our copy, SQLite to Postgres, over that of `\copy` of ready text; narrow rows. */
+  readonly copyVsLimit: number | null;
+  readonly peakMemoryMb: number;
+  /** Time of a small write to SQLite with capture over that without. */
+  readonly captureWriteOverhead: number;
+  /** Narrow rows, SQLite to Postgres. */
+  readonly verifyRowsPerSecond: number;
+}
+
+interface Moved {
+  readonly totalMs: number;
+  readonly copyMs: number;
+  readonly verifyMs: number;
+  readonly rows: number;
+  readonly memoryMb: number;
+}
+
+/** One pair of stores and the peer that moves between the same two. */
+interface Pair {
+  readonly name: string;
+  readonly peer: string;
+  readonly figure: keyof DataFigures;
+  /** The source, filled. */
+  source(place: Place): Promise<{ readonly address: string; close(): Promise<void> }>;
+  /** One run of the peer into `target`, which is empty; in milliseconds. */
+  rival(place: Place, source: string, target: TestDatabase): Promise<number | null>;
+}
+
+interface Place {
+  readonly folder: string;
+  readonly server: ThrowawayPostgres;
+  readonly table: BenchTable;
+  readonly file: string;
+}
+
+const PAIRS: readonly Pair[] = [
+  {
+    name: 'SQLite to Postgres',
+    peer: 'pgloader',
+    figure: 'sqlitePostgresVsPgloader',
+    source: ({ file }) => Promise.resolve({ address: file, close: () => Promise.resolve() }),
+    rival: (_, source, target) => Promise.resolve(pgloader(source, target.address)),
+  },
+  {
+    name: 'Postgres to Postgres',
+    peer: 'pgcopydb',
+    figure: 'postgresPostgresVsPgcopydb',
+    source: async ({ server, table, folder }) => {
+      const db = await testPostgres(server.url);
+      await db.exec(table.postgres);
+      readyText(db.address, path.join(folder, 'ready.text'));
+      await db.exec('VACUUM ANALYZE events');
+      return db;
+    },
+    rival: async ({ folder, table }, source, target) => {
+      await target.exec(table.postgres.replace(' PRIMARY KEY', ' NOT NULL'));
+      return pgcopydb(source, target.address, folder);
+    },
+  },
+];
+
+/**
+ * Moves end to end, keys built, every row verified and capture on, beside the best tool for each pair: turn by turn, so that a busy machine
+ * hits both. All tables have their key from the beginning, as the target of a move has.
+ *
+ * @param factor Share of the rows of a full run.
+ */
+export async function benchData(factor: number): Promise<DataFigures> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'changeover-bench-'));
+  const server = await startPostgres();
+  const ratios = new Map<keyof DataFigures, (number | null)[]>();
+  const runs: Moved[] = [];
+  let copyVsLimit: number | null = null;
+  let verifyRowsPerSecond = 0;
+  try {
+    for (const table of BENCH_TABLES) {
+      const rows = Math.max(1, Math.round(table.rows * factor));
+      const place = { folder, server, table, file: path.join(folder, `${table.name}.db`) };
+      writeSqlite(place.file, table, rows);
+      for (const pair of PAIRS) {
+        const { ours, rival, limit } = await comparePair(place, pair);
+        runs.push(...ours);
+        const ratio = rival === null ? null : rival / median(ours.map(({ totalMs }) => totalMs));
+        ratios.set(pair.figure, [...(ratios.get(pair.figure) ?? []), ratio]);
+        console.error(describe(table, rows, pair, ours, rival, limit));
+        if (table.name !== 'narrow' || pair.figure !== 'sqlitePostgresVsPgloader') continue;
+        if (limit !== null) copyVsLimit = median(ours.map(({ copyMs }) => copyMs)) / limit;
+        verifyRowsPerSecond = (1000 * rows) / median(ours.map(({ verifyMs }) => verifyMs));
+      }
+      rmSync(place.file);
+    }
+    return {
+      sqlitePostgresVsPgloader: worst(ratios.get('sqlitePostgresVsPgloader')),
+      postgresPostgresVsPgcopydb: worst(ratios.get('postgresPostgresVsPgcopydb')),
+      mariadbPostgresVsPgloader: null,
+      copyVsLimit,
+      peakMemoryMb: Math.max(...runs.map(({ memoryMb }) => memoryMb)),
+      captureWriteOverhead: await captureOverhead(folder),
+      verifyRowsPerSecond,
+    };
+  } finally {
+    await server.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function comparePair(
+  place: Place,
+  pair: Pair,
+): Promise<{ ours: Moved[]; rival: number | null; limit: number | null }> {
+  const hasRival = isInstalled(pair.peer);
+  if (!hasRival) console.error(`${pair.peer} is not installed: no ratio for ${pair.name}`);
+  const ready = path.join(place.folder, 'ready.text');
+  const source = await pair.source(place);
+  const ours: Moved[] = [];
+  const rivals: (number | null)[] = [];
+  const limits: (number | null)[] = [];
+  try {
+    for (let round = 0; round < ROUNDS; round++) {
+      await withTarget(place, async (target) => {
+        await target.exec(place.table.postgres);
+        ours.push(await move(place.folder, source.address, target.address));
+        // Any later pair of the same table reads this text.
+        if (round === 0) writeReadyText(target.address, ready);
+      });
+      if (hasRival)
+        await withTarget(place, async (target) => {
+          rivals.push(await pair.rival(place, source.address, target));
+        });
+      await withTarget(place, async (target) => {
+        await target.exec(place.table.postgres);
+        limits.push(readyText(target.address, ready));
+      });
+    }
+  } finally {
+    await source.close();
+  }
+  return { ours, rival: medianOf(rivals), limit: medianOf(limits) };
+}
+
+async function withTarget({ server }: Place, act: (target: TestDatabase) => Promise<void>): Promise<void> {
+  const target = await testPostgres(server.url);
+  const name = new URL(target.address).pathname.slice(1);
+  try {
+    await act(target);
+  } finally {
+    await target.close();
+    const admin = await testPostgres(server.url);
+    await admin.exec(`DROP DATABASE ${name} WITH (FORCE)`);
+    await admin.exec('CHECKPOINT');
+    await admin.close();
+  }
+}
+
+async function move(folder: string, from: string, to: string): Promise<Moved> {
+  const state = mkdtempSync(path.join(folder, 'move-'));
+  for (const name of ['root', 'state']) mkdirSync(path.join(state, name));
+  const program = path.join(import.meta.dirname, 'data/move.ts');
+  const { stdout } = await promisify(execFile)(process.execPath, [program, state, from, to]);
+  return JSON.parse(stdout) as Moved;
+}
+
+/** The same small transactions on a table that is captured and on one that is not, in turns. */
+async function captureOverhead(folder: string): Promise<number> {
+  const home = path.join(folder, 'capture');
+  for (const name of ['root', 'state']) mkdirSync(path.join(home, name), { recursive: true });
+  const schema = 'CREATE TABLE events (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, at REAL)';
+  const [plain, captured, next] = ['plain.db', 'captured.db', 'next.db'].map((name) => testSqlite(home, name));
+  if (plain === undefined || captured === undefined || next === undefined) throw new TypeError('three files');
+  for (const db of [plain, captured, next]) await db.exec(`PRAGMA synchronous = NORMAL; ${schema}`);
+  const ctx = testContext(home);
+  const from = sqlite(captured.address);
+  const data = createDataMove([sync({ name: 'main', from, to: sqlite(next.address), tables: { events: {} } })]);
+  await data.prepare(ctx);
+  const took = new Map<TestDatabase, number[]>([
+    [plain, []],
+    [captured, []],
+  ]);
+  for (let write = 0; write < CAPTURED_WRITES; write++)
+    for (const [db, times] of took) {
+      const started = performance.now();
+      await db.exec("INSERT INTO events (kind, at) VALUES ('press', 1.5)");
+      times.push(performance.now() - started);
+    }
+  await data.close();
+  for (const db of [plain, captured, next]) await db.close();
+  return median(took.get(captured) ?? []) / median(took.get(plain) ?? []);
+}
+
+function describe(
+  table: BenchTable,
+  rows: number,
+  pair: Pair,
+  ours: readonly Moved[],
+  rival: number | null,
+  limit: number | null,
+): string {
+  const seconds = (ms: number | null) => (ms === null ? 'not measured' : `${(ms / 1000).toFixed(2)} s`);
+  const part = (name: 'totalMs' | 'copyMs' | 'verifyMs') => seconds(median(ours.map((one) => one[name])));
+  const memory = Math.max(...ours.map(({ memoryMb }) => memoryMb)).toFixed(0);
+  return `  ${pair.name}, ${rows} ${table.name} rows: ours ${part('totalMs')} (copy ${part('copyMs')}, verification ${part('verifyMs')}, ${memory} MB), ${pair.peer} ${seconds(rival)}, ready text ${seconds(limit)}`;
+}
+
+/** Null where one is. */
+function worst(values: readonly (number | null)[] = []): number | null {
+  return values.some((value) => value === null) || values.length === 0 ? null : Math.min(...values.map(Number));
+}
+
+function medianOf(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length < values.length || known.length === 0 ? null : median(known);
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
