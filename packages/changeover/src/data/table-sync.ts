@@ -121,7 +121,7 @@ export class TableSync {
 
   async #copyTable(ctx: Context, map: TableMap, entries: readonly LedgerEntry[]): Promise<void> {
     const total = await this.source.count(map.source.name);
-    if (this.#bulk.canCopy(map, entries, total))
+    if (await this.#bulk.canCopy(map, entries, total))
       await this.#bulk.copy(ctx, map, entries, total, (range) => this.#copyRange(ctx, map, range));
     else await this.#copyRows(ctx, map, entries, total);
   }

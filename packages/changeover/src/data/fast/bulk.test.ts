@@ -316,7 +316,7 @@ describe('SQLite to Postgres', () => {
         await legacy.exec(`BEGIN; UPDATE items SET code = 'free ${turn}' WHERE id = ${one};
           UPDATE items SET code = 'code ${one}' WHERE id = ${two} AND code <> 'code ${one}' AND NOT EXISTS (SELECT 1 FROM items WHERE code = 'code ${one}');
           DELETE FROM items WHERE id = ${4000 + (turn % 500)}; COMMIT`);
-        await sleep(1);
+        await sleep(20);
       }
     })();
     await data.copy(ctx);

@@ -1,12 +1,15 @@
 import type { Context } from '../../plan/context.ts';
-import type { LedgerEntry, OpenStore } from '../../plan/stores.ts';
+import type { LedgerEntry, OpenStore, Value } from '../../plan/stores.ts';
 import type { TableMap } from '../mapping.ts';
 import type { Stretch } from './messages.ts';
 import { boundariesIn, planEntry, rangesBetween, type Range } from './ranges.ts';
 import { Workers } from './workers.ts';
 
-/** A smaller table is done row by row before the threads have started. */
+/** A table with fewer rows and fewer bytes than these is done row by row before the threads have started. */
 const MIN_ROWS = 5000;
+const MIN_BYTES = 16 << 20;
+/** Rows by which the size of a table is estimated. */
+const SAMPLE_ROWS = 20;
 
 /** Pairs of stores between which rows move in bulk: from → to. */
 const PAIRS: Readonly<Record<string, readonly string[]>> = { sqlite: ['postgres'], postgres: ['postgres'] };
@@ -36,9 +39,9 @@ export class Bulk {
   }
 
   /** True where the copy of this table can go on, or begin, in bulk. */
-  canCopy(map: TableMap, entries: readonly LedgerEntry[], rows: number): boolean {
+  async canCopy(map: TableMap, entries: readonly LedgerEntry[], rows: number): Promise<boolean> {
     if (!this.#isPossible(map)) return false;
-    return entries.length === 0 ? rows >= MIN_ROWS : boundariesIn(entries) !== null;
+    return entries.length === 0 ? this.#isLarge(map, rows) : boundariesIn(entries) !== null;
   }
 
   /**
@@ -93,7 +96,8 @@ export class Bulk {
 
   /** Range by range in any order, or null where this table is to be compared row by row. */
   async compare(ctx: Context, map: TableMap): Promise<AsyncGenerator<ComparedRange> | null> {
-    if (!this.#isPossible(map) || (await this.#source.count(map.source.name)) < MIN_ROWS) return null;
+    if (!this.#isPossible(map)) return null;
+    if (!(await this.#isLarge(map, await this.#source.count(map.source.name)))) return null;
     const workers = this.#workers(ctx, map);
     const cut = await workers.first({ kind: 'cut' });
     if (cut.kind === 'cut' && cut.isComparable) return this.#compared(workers, rangesBetween(cut.boundaries));
@@ -128,6 +132,13 @@ export class Bulk {
     } finally {
       await workers.stop();
     }
+  }
+
+  async #isLarge(map: TableMap, rows: number): Promise<boolean> {
+    if (rows >= MIN_ROWS) return true;
+    const sample = await this.#source.chunk(map.source.name, null, SAMPLE_ROWS);
+    const bytes = sample.flatMap((row) => Object.values(row)).reduce((sum: number, value) => sum + sizeOf(value), 0);
+    return sample.length > 0 && (bytes * rows) / sample.length >= MIN_BYTES;
   }
 
   #isPossible({ columns, source, target }: TableMap): boolean {
@@ -166,6 +177,10 @@ export class Bulk {
       columns,
     });
   }
+}
+
+function sizeOf(value: Value): number {
+  return typeof value === 'string' || value instanceof Uint8Array ? value.length : 8;
 }
 
 /** Rows of all lanes together. */

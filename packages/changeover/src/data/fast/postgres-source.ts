@@ -19,9 +19,8 @@ import { keysOf, type Range } from './ranges.ts';
 import { RANGE_BYTES, type BulkSource, type Work } from './source.ts';
 import { workerContext } from './worker-context.ts';
 
-/** Rows sampled for one boundary; the ranges then differ in size by a few in a hundred. */
-const SAMPLES_PER_RANGE = 200;
-const MAX_SAMPLES = 200_000;
+/** Pages sampled for one boundary, of about a thousand between two: the ranges then differ in size by some in a hundred. */
+const SAMPLED_PAGES = 20;
 /** Differing ranges are halved down to this many rows, which are then compared value by value. */
 const LEAF_ROWS = 1000;
 
@@ -62,24 +61,23 @@ export class PostgresSource implements BulkSource {
     const { qualified, key } = this.#shape;
     // A partitioned table has no pages of its own.
     const [size] = await this.#session.query(
-      `SELECT sum(pg_table_size(relid)), sum(greatest(c.reltuples, 0)) FROM (
-         SELECT relid FROM pg_partition_tree($1::regclass) UNION SELECT $1::regclass) AS parts JOIN pg_class c ON c.oid = relid`,
+      `SELECT sum(pg_table_size(relid)), sum(pg_relation_size(relid) / current_setting('block_size')::bigint)
+       FROM (SELECT relid FROM pg_partition_tree($1::regclass) UNION SELECT $1::regclass) AS parts`,
       [qualified],
     );
     const ranges = Math.ceil(Number(size?.[0]) / RANGE_BYTES);
     if (ranges <= 1) return [];
-    const wanted = Math.min(ranges * SAMPLES_PER_RANGE, MAX_SAMPLES);
-    const percent = Math.min(100, (100 * wanted) / Math.max(Number(size?.[1]), wanted));
+    const percent = Math.min(100, (100 * ranges * SAMPLED_PAGES) / Math.max(Number(size?.[1]), 1));
     const columns = key.map(quoted).join(', ');
+    // The server sorts the sample and gives back only the keys at equal distances.
     const rows = await this.#session.query(
-      `SELECT ${columns} FROM ${qualified} TABLESAMPLE SYSTEM (${percent}) ORDER BY ${columns}`,
+      `SELECT ${columns} FROM (
+         SELECT ${columns}, row_number() OVER (ORDER BY ${columns}) AS place, count(*) OVER () AS places
+         FROM ${qualified} TABLESAMPLE SYSTEM (${percent})) AS sample
+       WHERE place < places AND place * ${ranges} / places > (place - 1) * ${ranges} / places
+       ORDER BY ${columns}`,
     );
-    const keys = new Set<string>();
-    for (let range = 1; range < ranges; range++) {
-      const cells = rows[Math.floor((range * rows.length) / ranges)];
-      if (cells !== undefined) keys.add(encodeKey(readKey(this.#shape, cells)));
-    }
-    return [...keys];
+    return rows.map((cells) => encodeKey(readKey(this.#shape, cells)));
   }
 
   async copy(range: Range, sink: CopySink, work: Work): Promise<string> {
@@ -169,7 +167,7 @@ function isPortable(source: PostgresColumn, target: PostgresColumn | undefined):
 async function digest(session: Session, select: string, order: string): Promise<{ rows: number; digest: string }> {
   const [row] = await session.query(
     `SELECT count(*), encode(sha256(coalesce(string_agg(digest, ''), '')), 'hex') FROM (
-       SELECT sha256(convert_to(ROW(r.*)::text, 'UTF8')) AS digest FROM (${select} ORDER BY ${order}) AS r) AS digests`,
+       SELECT sha256(textsend(ROW(r.*)::text)) AS digest FROM (${select} ORDER BY ${order}) AS r) AS digests`,
   );
   return { rows: Number(row?.[0]), digest: row?.[1] ?? '' };
 }

@@ -111,7 +111,9 @@ export class OneWorker {
   #failure: Error | null = null;
 
   constructor(setup: WorkerSetup) {
-    this.#worker = new Worker(PROGRAM, { workerData: setup });
+    // Buffers of 64 KiB come and go, and each keeps its memory until the next collection of the young: it comes early in a small heap.
+    const resourceLimits = { maxYoungGenerationSizeMb: 2 };
+    this.#worker = new Worker(PROGRAM, { workerData: setup, resourceLimits });
     this.#worker.on('message', (report: Report) => {
       this.#take(report);
     });
