@@ -13,7 +13,7 @@ export function isInstalled(program: string): boolean {
 }
 
 /** Milliseconds, or null where it failed; why goes to standard error. */
-export function timed(program: string, ...args: readonly string[]): number | null {
+function timed(program: string, ...args: readonly string[]): number | null {
   const started = performance.now();
   // In a session of its own: pgcopydb ends its whole process group when it fails, which else would be ours.
   const { status, stdout, stderr } = spawnSync('setsid', ['--wait', program, ...args], { encoding: 'utf8' });

@@ -311,17 +311,21 @@ describe('SQLite to Postgres', () => {
     const done = new AbortController();
     const writing = (async () => {
       for (let turn = 0; !done.signal.aborted; turn++) {
-        const [one, two] = [turn % 3000, 5900 - (turn % 2500)];
+        const [one, two] = [(turn * 37) % 3000, 5900 - ((turn * 997) % 2500)];
         // A unique value changes hands, from one end of the table to the other.
         await legacy.exec(`BEGIN; UPDATE items SET code = 'free ${turn}' WHERE id = ${one};
           UPDATE items SET code = 'code ${one}' WHERE id = ${two} AND code <> 'code ${one}' AND NOT EXISTS (SELECT 1 FROM items WHERE code = 'code ${one}');
           DELETE FROM items WHERE id = ${4000 + (turn % 500)}; COMMIT`);
-        await sleep(20);
+        // Each move of a value costs a batch that meets it another reading, so it must not be faster than that.
+        await sleep(200);
       }
     })();
-    await data.copy(ctx);
-    done.abort();
-    await writing;
+    try {
+      await data.copy(ctx);
+    } finally {
+      done.abort();
+      await writing;
+    }
     await data.catchUp(ctx, 'forward');
     expect(await outcomeOf(data)).toMatch(/^PASS \d+ rows compared, 0 differ$/);
   }, 60_000);

@@ -1,5 +1,14 @@
 import type { Context } from '../../../plan/context.ts';
-import type { BulkAddress, Capture, Key, LedgerEntry, OpenStore, Row, StoreLock, WriteBatch } from '../../../plan/stores.ts';
+import type {
+  BulkAddress,
+  Capture,
+  Key,
+  LedgerEntry,
+  OpenStore,
+  Row,
+  StoreLock,
+  WriteBatch,
+} from '../../../plan/stores.ts';
 import type { Finding, Footprint } from '../../../plan/words.ts';
 import { ChangeoverError } from '../../../errors.ts';
 import { PostgresCapture, partitionsOf } from './capture.ts';
