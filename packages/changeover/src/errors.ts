@@ -405,6 +405,21 @@ export const CATALOGUE = {
     exit: 1,
     hint: 'Correct the function in the plan, then run the same command again.',
   },
+  CHG_DATA_VALUE_UNFIT: {
+    message: 'sync {sync}: the row {key} of {table} has a value that its new column cannot hold: {reason}',
+    exit: 1,
+    hint: 'Correct the value in the legacy, or name another type for the column in the plan: schema: { columns: { … } }. `changeover check` lists all such rows.',
+  },
+  CHG_DATA_SCHEMA_DIFFERS: {
+    message: '{store}: the table {table} is there already, and is not what would be made: {difference}',
+    exit: 1,
+    hint: 'Drop it if nothing needs it and let the run make it, or move it in a sync of its own without `schema`.',
+  },
+  CHG_DATA_SCHEMA_REFUSED: {
+    message: '{store} refused `{statement}`: {reason}',
+    exit: 1,
+    hint: 'Correct what the message names, or leave that part out: schema: { omit: [NAME] } with the name that `changeover plan --full` shows. What the run made is removed again.',
+  },
   CHG_DATA_LOOKUP_UNKNOWN: {
     message: 'data.{sync}: a row function looked up {table}, which no sync of this store names',
     exit: 2,

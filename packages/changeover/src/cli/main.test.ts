@@ -483,6 +483,7 @@ describe('words', () => {
       tables: [],
       pauses: [],
       notReturned: [],
+      schema: [],
     };
     const ran = await cli('plan --out report.json', { script: { plan: () => Promise.resolve(report) } });
     expect(ran.code).toBe(0);

@@ -3,6 +3,7 @@ import type { Context } from '../plan/context.ts';
 import type { SyncDefinition } from '../plan/sync.ts';
 import type { Direction } from '../plan/words.ts';
 import { ChangedKeys } from './changed-keys.ts';
+import { codecsOf, designSync } from './schema/designs.ts';
 import { Lookups } from './lookups.ts';
 import { tableMap, type MappedTable, type TableMap } from './mapping.ts';
 import type { StoresInUse } from './stores-in-use.ts';
@@ -31,14 +32,17 @@ export async function buildSyncs(
     const legacy = { identity: from.identity(ctx), store: from, side: 'legacy' } as const;
     const next = { identity: to.identity(ctx), store: to, side: 'next' } as const;
     const opened = { legacy: await stores.open(ctx, legacy), next: await stores.open(ctx, next) };
+    const design = await designSync(ctx, definition, stores);
     const maps: TableMap[] = [];
     for (const [table, mapping] of Object.entries(definition.tables)) {
+      const designed = design?.tables.find((one) => one.table.name === table);
       const mapped: MappedTable = {
         sync: name,
         name: table,
         mapping,
         legacy: await opened.legacy.shape(mapping.from ?? table),
         next: await opened.next.shape(table),
+        ...(designed === undefined ? {} : { codecs: codecsOf(designed) }),
       };
       const map = tableMap(mapped, direction);
       if (map !== null) maps.push(map);

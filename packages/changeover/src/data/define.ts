@@ -1,6 +1,6 @@
 import { specOf } from '../plan/spec.ts';
 import type { Store } from '../plan/stores.ts';
-import type { FilesDefinition, SyncDefinition, TableMapping } from '../plan/sync.ts';
+import type { FilesDefinition, SchemaOptions, SyncDefinition, TableMapping } from '../plan/sync.ts';
 
 const DEFAULT_CHUNK_ROWS = 1000;
 
@@ -9,6 +9,8 @@ const DEFAULT_CHUNK_ROWS = 1000;
  *
  * @param options.tables Target table → how it comes out of the source; `{}` moves a table of the same name with all its columns.
  * @param options.chunkRows Rows in a chunk of the copy. Default 1000.
+ * @param options.schema `'create'` makes the target's tables from the source's schema; an object also names column types, and what is not made.
+ *   Default: the tables are there, or `next.setup` makes them.
  * @example
  * sync({
  *   name: 'events',
@@ -23,10 +25,13 @@ export function sync(options: {
   readonly to: Store;
   readonly tables: Readonly<Record<string, TableMapping>>;
   readonly chunkRows?: number;
+  readonly schema?: 'create' | SchemaOptions;
 }): SyncDefinition {
   const { name, from, to, tables, chunkRows = DEFAULT_CHUNK_ROWS } = options;
-  const spec = specOf({ kind: 'sync', name, from, to, tables });
-  return { kind: 'sync', name, from, to, tables, chunkRows, spec };
+  const schema = options.schema === 'create' ? {} : (options.schema ?? null);
+  // Plans without it keep the hash that they have.
+  const spec = specOf({ kind: 'sync', name, from, to, tables, schema: schema ?? undefined });
+  return { kind: 'sync', name, from, to, tables, chunkRows, schema, spec };
 }
 
 /**

@@ -2,6 +2,7 @@ import { ChangeoverError } from '../errors.ts';
 import type { Key, Row, TableShape, Value } from '../plan/stores.ts';
 import type { RowFunction, TableMapping } from '../plan/sync.ts';
 import type { Direction } from '../plan/words.ts';
+import { Unfit, type Codec } from './schema/codec.ts';
 
 /** One table's way from a source to a target. Forward and reverse are the same thing with the ends exchanged. */
 export interface TableMap {
@@ -14,6 +15,10 @@ export interface TableMap {
   readonly columns: ColumnPairs | null;
   /** True where `map` is the plan's own function: it may be slow, may fail, and its keys are not ours. */
   readonly isCustom: boolean;
+  /** True where columns are converted, so that `map` may throw `Unfit`. */
+  readonly isConverting: boolean;
+  /** Why a key has no counterpart, where it is a value that the target cannot hold. */
+  readonly refusal: (key: Key) => string | null;
   /** Key of the target from a key of the source. Null: no counterpart. */
   readonly keyTo: (key: Key) => Key | null;
   /** Key of the source from a key of the target. Null: the target's row does not come from this table. */
@@ -32,16 +37,22 @@ export interface MappedTable {
   readonly mapping: TableMapping;
   readonly legacy: TableShape;
   readonly next: TableShape;
+  /** Target column → how its values travel; only where tables are made from the source's schema. */
+  readonly codecs?: ReadonlyMap<string, Codec>;
 }
 
 /** The way of one table in a direction, or null where nothing flows that way. */
 export function tableMap(table: MappedTable, direction: Direction): TableMap | null {
   const { mapping, legacy, next } = table;
   const keys = keyFunctions(table);
-  const to = mapping.row?.to ?? picker(columnPairs(table));
-  const back = mapping.row === undefined ? picker(invert(columnPairs(table))) : (mapping.row.back ?? null);
+  const ways = conversionsOf(table);
+  const to = mapping.row?.to ?? picker(ways);
+  const back = mapping.row === undefined ? picker(ways.map(inverted)) : (mapping.row.back ?? null);
+  const isConverting = mapping.row === undefined && ways.some(({ to: convert }) => convert !== null);
   const isCustom = mapping.row !== undefined || mapping.key !== undefined;
-  const pairs = isCustom ? null : columnPairs(table);
+  // What is converted is looked at value by value.
+  const isPlain = !isCustom && ways.every(({ to: there, back: again }) => there === null && again === null);
+  const pairs = isPlain ? columnPairs(table) : null;
   if (direction === 'forward')
     return {
       direction,
@@ -50,8 +61,10 @@ export function tableMap(table: MappedTable, direction: Direction): TableMap | n
       map: to,
       columns: pairs,
       isCustom,
+      isConverting,
+      refusal: () => null,
       keyTo: keys.to,
-      keyBack: keys.back,
+      keyBack: orNull(keys.back),
       opposite: null,
     };
   if ((mapping.reverse ?? 'rows') !== 'rows' || back === null) return null;
@@ -62,8 +75,10 @@ export function tableMap(table: MappedTable, direction: Direction): TableMap | n
     map: back,
     columns: pairs === null ? null : invert(pairs),
     isCustom,
-    keyTo: keys.back,
-    keyBack: keys.to,
+    isConverting,
+    refusal: (key) => refusalOf(keys.back, key),
+    keyTo: orNull(keys.back),
+    keyBack: orNull(keys.to),
     opposite: to,
   };
 }
@@ -81,12 +96,65 @@ function invert(pairs: ColumnPairs): ColumnPairs {
   return pairs.map(([target, source]) => [source, target]);
 }
 
-function picker(pairs: ColumnPairs): RowFunction {
+type Convert = ((value: Value) => Value) | null;
+
+/** One column's way, with its conversions in both directions. */
+interface Conversion {
+  readonly target: string;
+  readonly source: string;
+  readonly to: Convert;
+  readonly back: Convert;
+}
+
+function conversionsOf(table: MappedTable): Conversion[] {
+  return columnPairs(table).map(([target, source]) => {
+    const codec = table.codecs?.get(target);
+    return { target, source, to: codec?.to ?? null, back: codec?.back ?? null };
+  });
+}
+
+function inverted({ target, source, to, back }: Conversion): Conversion {
+  return { target: source, source: target, to: back, back: to };
+}
+
+function picker(pairs: readonly Conversion[]): RowFunction {
   return (row: Row) => {
     const picked: Record<string, Value> = {};
-    for (const [target, source] of pairs) picked[target] = row[source] ?? null;
+    for (const { target, source, to } of pairs) picked[target] = converted(row[source] ?? null, to, source);
     return picked;
   };
+}
+
+function converted(value: Value, to: Convert, column: string): Value {
+  if (to === null || value === null) return value;
+  try {
+    return to(value);
+  } catch (error) {
+    if (error instanceof Unfit) throw new Unfit(`${column}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+/** A key whose values the other side cannot hold has no counterpart there. */
+function orNull(keyTo: (key: Key) => Key | null): (key: Key) => Key | null {
+  return (key) => {
+    try {
+      return keyTo(key);
+    } catch (error) {
+      if (error instanceof Unfit) return null;
+      throw error;
+    }
+  };
+}
+
+function refusalOf(keyTo: (key: Key) => Key | null, key: Key): string | null {
+  try {
+    keyTo(key);
+    return null;
+  } catch (error) {
+    if (error instanceof Unfit) return error.message;
+    throw error;
+  }
 }
 
 /** Key functions of the plan, or those that follow from the columns. */
@@ -97,18 +165,19 @@ function keyFunctions(table: MappedTable): { to: (key: Key) => Key | null; back:
     if (legacy.key.length !== next.key.length) throw unmapped(table);
     return { to: (key) => key, back: (key) => key };
   }
-  const pairs = columnPairs(table);
-  const positions = (keyOfTarget: readonly string[], keyOfSource: readonly string[], ways: ColumnPairs) =>
+  const pairs = conversionsOf(table);
+  const places = (keyOfTarget: readonly string[], keyOfSource: readonly string[], ways: readonly Conversion[]) =>
     keyOfTarget.map((column) => {
-      const source = ways.find(([target]) => target === column)?.[1];
-      const position = source === undefined ? -1 : keyOfSource.indexOf(source);
-      if (position === -1) throw unmapped(table);
-      return position;
+      const way = ways.find(({ target }) => target === column);
+      const position = way === undefined ? -1 : keyOfSource.indexOf(way.source);
+      if (way === undefined || position === -1) throw unmapped(table);
+      return { position, way };
     });
-  const reorder = (order: readonly number[]) => (key: Key) => order.map((position) => key[position] ?? null);
+  const reorder = (order: ReturnType<typeof places>) => (key: Key) =>
+    order.map(({ position, way }) => converted(key[position] ?? null, way.to, way.source));
   return {
-    to: reorder(positions(next.key, legacy.key, pairs)),
-    back: reorder(positions(legacy.key, next.key, invert(pairs))),
+    to: reorder(places(next.key, legacy.key, pairs)),
+    back: reorder(places(legacy.key, next.key, pairs.map(inverted))),
   };
 }
 

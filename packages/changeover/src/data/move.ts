@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { ChangeoverError } from '../errors.ts';
 import type { Context } from '../plan/context.ts';
-import type { CatchUp, DataPort, LockedData, Quietly, TableSummary, TenantCount } from '../plan/ports.ts';
+import type { CatchUp, DataPort, LockedData, Quietly, SchemaPort, TableSummary, TenantCount } from '../plan/ports.ts';
 import type { OpenStore } from '../plan/stores.ts';
 import type { DataDefinition, SyncDefinition } from '../plan/sync.ts';
 import {
@@ -16,6 +16,8 @@ import {
   type Verdict,
 } from '../plan/words.ts';
 import { FilesSync } from './files/index.ts';
+import { SchemaMove } from './schema/schema-move.ts';
+import { checkSchemas } from './schema/check.ts';
 import { Applier } from './applier.ts';
 import { LockedStores, release, type LockedStore } from './locked-data.ts';
 import { NotReturnable } from './not-returnable.ts';
@@ -51,6 +53,8 @@ const directly: Quietly = (act) => act();
 
 class DataMove implements DataPort {
   readonly spec: Json;
+  readonly schema: SchemaPort | null;
+  readonly #made: SchemaMove | null;
   readonly #syncs: readonly SyncDefinition[];
   readonly #files: readonly FilesSync[];
   readonly #stores: StoresInUse;
@@ -62,16 +66,20 @@ class DataMove implements DataPort {
     this.#syncs = definitions.filter((definition) => definition.kind === 'sync');
     this.#files = definitions.filter((definition) => definition.kind === 'files').map((one) => new FilesSync(one));
     this.#stores = new StoresInUse(this.#syncs);
+    const making = this.#syncs.filter(({ schema }) => schema !== null);
+    this.#made = making.length === 0 ? null : new SchemaMove(making, this.#stores);
+    this.schema = this.#made;
   }
 
   async check(ctx: Context): Promise<Finding[]> {
     const findings = await checkData(ctx, this.#syncs, this.#stores);
+    findings.push(...(await checkSchemas(ctx, this.#syncs, this.#stores)));
     for (const files of this.#files) findings.push(...(await files.check(ctx)));
     return findings;
   }
 
   async footprint(ctx: Context): Promise<Footprint[]> {
-    const footprint: Footprint[] = [];
+    const footprint: Footprint[] = [...((await this.#made?.footprint(ctx)) ?? [])];
     for (const used of this.#allStores(ctx)) {
       const store = await this.#stores.openIfPresent(ctx, used);
       // Both sides are sources: the legacy before the cutover, the new side after it.

@@ -50,7 +50,7 @@ export async function checkMappings(
 async function openForCheck(
   ctx: Context,
   stores: StoresInUse,
-  used: Pick<UsedStore, 'identity' | 'store' | 'side'>,
+  used: Pick<UsedStore, 'identity' | 'store' | 'side'> & Partial<Pick<UsedStore, 'syncs'>>,
   findings: Finding[],
 ): Promise<OpenStore | null> {
   try {
@@ -59,9 +59,14 @@ async function openForCheck(
     if (!(error instanceof ChangeoverError)) throw error;
     // The new side's schema is made by `next.setup`, which runs later.
     const isToBeMade = used.side === 'next' && error.code === 'CHG_DATA_STORE_MISSING';
+    const isMade = used.syncs?.some(({ schema }) => schema !== null) === true && used.store.create !== undefined;
     findings.push(
       isToBeMade
-        ? { level: 'info', about: used.identity, message: 'is not there yet; `next.setup` has to make it' }
+        ? {
+            level: 'info',
+            about: used.identity,
+            message: `is not there yet; ${isMade ? 'the run makes it' : '`next.setup` has to make it'}`,
+          }
         : { level: 'error', about: used.identity, message: error.message, remedy: error.hint },
     );
     return null;
@@ -86,7 +91,9 @@ async function checkStore(ctx: Context, used: UsedStore, store: OpenStore): Prom
         });
     }
   }
-  return findings.map((finding) => softened(finding));
+  const made = used.syncs.flatMap(({ schema, tables }) => (schema === null ? [] : Object.keys(tables)));
+  const isMade = ({ message }: Finding) => made.some((table) => message.includes(`there is no table ${table}`));
+  return findings.filter((finding) => !isMade(finding)).map((finding) => softened(finding));
 }
 
 /** A table of the new side that is not there yet is not an error: `next.setup` makes it before the data stage. */

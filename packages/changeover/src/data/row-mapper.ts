@@ -4,6 +4,7 @@ import type { Key, OpenStore, Row } from '../plan/stores.ts';
 import type { MapTools } from '../plan/sync.ts';
 import type { Lookups } from './lookups.ts';
 import type { TableMap } from './mapping.ts';
+import { Unfit } from './schema/codec.ts';
 import { encodeKey, keyOf } from './values.ts';
 
 /** A slow row function tells how far it is at least this often. */
@@ -53,10 +54,18 @@ export class RowMapper {
     let toldAt = ctx.clock.monotonicMs();
     for (const [index, row] of rows.entries()) {
       const key = keyOf(row, map.source.key);
-      const target = map.keyTo(key);
-      if (target === null) continue;
-      // Columns never wait and never fail; awaiting them anyway would cost more than they do.
-      const outcome = map.isCustom ? await this.#mapOne(map, row, key, tools) : (map.map(row, tools) as Row);
+      const target = this.#keyOf(map, key);
+      if (target === null) {
+        const reason = map.refusal(key);
+        if (reason !== null) fates.push({ table: map.source.name, key, reason });
+        continue;
+      }
+      // Columns never wait and, unless they are converted, never fail; awaiting them anyway would cost more than they do.
+      const outcome = map.isCustom
+        ? await this.#mapOne(map, row, key, tools)
+        : map.isConverting
+          ? this.#convert(map, row, key, tools)
+          : (map.map(row, tools) as Row);
       if (typeof outcome === 'string') fates.push({ table: map.source.name, key, reason: outcome });
       else if (outcome === null) deletes.push(target);
       else {
@@ -96,6 +105,30 @@ export class RowMapper {
     }
     if (made === null && map.direction === 'reverse') return 'the row function gives no row for it';
     return made;
+  }
+
+  #keyOf(map: TableMap, key: Key): Key | null {
+    try {
+      return map.keyTo(key);
+    } catch (error) {
+      throw error instanceof Unfit ? this.#unfit(map, key, error) : error;
+    }
+  }
+
+  /** The row of the target, or the reason why there cannot be one (in reverse). */
+  #convert(map: TableMap, row: Row, key: Key, tools: MapTools): Row | string {
+    try {
+      return map.map(row, tools) as Row;
+    } catch (error) {
+      if (!(error instanceof Unfit)) throw error;
+      if (map.direction === 'reverse') return error.message;
+      throw this.#unfit(map, key, error);
+    }
+  }
+
+  #unfit(map: TableMap, key: Key, cause: Unfit): ChangeoverError<'CHG_DATA_VALUE_UNFIT'> {
+    const fields = { sync: this.#sync, table: map.target.name, key: encodeKey(key), reason: cause.message };
+    return new ChangeoverError('CHG_DATA_VALUE_UNFIT', fields, { cause });
   }
 
   #assertKey(map: TableMap, key: Key, target: Key, made: Row): void {

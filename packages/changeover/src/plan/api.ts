@@ -1,6 +1,6 @@
 import type { Authority, Hold } from './authority.ts';
 import type { GatewayStats, SettingsReport, SnapshotSummary, TableSummary, UnitStatus } from './ports.ts';
-import type { Finding, Footprint, Side, Stage, Verdict } from './words.ts';
+import type { Finding, Footprint, SchemaRule, Side, Stage, Verdict } from './words.ts';
 
 /** Everything a run tells while it goes on. The command line prints these, one JSON object a line with `--json`. */
 export type ChangeoverEvent =
@@ -77,6 +77,8 @@ export interface PlanReport {
     readonly whenMissed: string;
   }[];
   readonly notReturned: readonly string[];
+  /** What the schema of the legacy becomes, where the plan lets the new tables be made of it. */
+  readonly schema: readonly SchemaRule[];
 }
 
 /** The questions that the screen answers before every decision. */

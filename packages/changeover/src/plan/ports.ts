@@ -1,5 +1,5 @@
 import type { Context } from './context.ts';
-import type { Direction, Finding, Footprint, Json, Side, Verdict } from './words.ts';
+import type { Direction, Finding, Footprint, Json, SchemaRule, Side, Verdict } from './words.ts';
 
 /**
  * The parts of a plan, as the engine sees them. Each part carries `spec`, a plain description that is frozen and
@@ -83,6 +83,8 @@ export interface CatchUp {
 export type Quietly = (act: () => Promise<void>) => Promise<void>;
 
 export interface DataPort extends PlanPart {
+  /** Null where no sync of the plan makes tables. */
+  readonly schema: SchemaPort | null;
   check(ctx: Context): Promise<Finding[]>;
   footprint(ctx: Context): Promise<Footprint[]>;
   describe(ctx: Context): Promise<TableSummary[]>;
@@ -119,6 +121,20 @@ export interface DataPort extends PlanPart {
   uninstall(ctx: Context, options: { readonly emptyTarget: boolean }, quietly?: Quietly): Promise<Footprint[]>;
   /** Closes connections. */
   close(): Promise<void>;
+}
+
+/** The tables of the new side, where the plan lets them be made. Every call is safe to repeat after a crash. */
+export interface SchemaPort {
+  /** What becomes of each column, default, check, index and foreign key. */
+  rules(ctx: Context): Promise<SchemaRule[]>;
+  /** What is not there now and would be made. Looked at once, before anything is made: it tells what is ours from what was found. */
+  missing(ctx: Context): Promise<Json>;
+  /** Tables with their keys. Refuses a table that is there with other columns. */
+  create(ctx: Context, missing: Json): Promise<void>;
+  /** Indexes, unique constraints, checks and foreign keys, when the rows are there. */
+  complete(ctx: Context, missing: Json): Promise<void>;
+  /** Takes away what was made and nothing that was found. */
+  remove(ctx: Context, missing: Json): Promise<void>;
 }
 
 /** The stores of one side under lock. Exactly one of `fence` and `release` ends it; death of the process releases. */

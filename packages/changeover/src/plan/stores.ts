@@ -33,6 +33,10 @@ export interface Store {
   /** One writer at a time: a program that does not wait for its turn fails when it meets ours. Absent: no. */
   readonly hasOneWriter?: true;
   open(ctx: Context, side: Side): Promise<OpenStore>;
+  /** Makes the store itself, empty, where it is not there; absent where somebody else has to (a database server). */
+  create?(ctx: Pick<Context, 'root'>): Promise<void>;
+  /** Removes a store that `create` made. Idempotent. */
+  discard?(ctx: Pick<Context, 'root'>): Promise<void>;
 }
 
 /** What one write transaction carries. Upserts name the key only; deletes come first. */
@@ -87,6 +91,17 @@ export interface Capture {
   remove(): Promise<void>;
 }
 
+/** The schema of a store that has one, in its own SQL. */
+export interface SchemaAccess {
+  /** Rows of one statement that only reads, values in the order of its columns. */
+  query(sql: string, values?: readonly string[]): Promise<Value[][]>;
+  /**
+   * Statements as one transaction of ours, behind the gate. With `isTrial` it is rolled back at its end: that only tells whether they could be
+   * done.
+   */
+  change(statements: readonly string[], options?: { readonly isTrial: boolean }): Promise<void>;
+}
+
 /**
  * How a thread of its own opens a store again, to read or write it in the store's own bulk form. `store` is its name in messages;
  * `marksWrites`: what we write is marked in the server's log, as its capture reads that.
@@ -101,6 +116,8 @@ export type BulkAddress =
  */
 export interface OpenStore {
   readonly kind: Store['kind'];
+  /** Absent where a store has no schema: a log, a document. */
+  readonly schema?: SchemaAccess;
   shape(table: string): Promise<TableShape>;
   /**
    * Rows in key order, strictly after `after`; fewer than `limit` means the end. With `upTo`, which only stores with `bulk` are asked for,

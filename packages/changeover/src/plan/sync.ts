@@ -37,6 +37,41 @@ export interface TableMapping {
   readonly givesUp?: readonly string[];
 }
 
+/** How the legacy keeps the values of a column, where its type does not say it, and which type they get. */
+export interface ColumnForm {
+  /** Type in the target's own words, such as `timestamptz`, `timestamptz(0)` or `uuid`. */
+  readonly type: string;
+  /**
+   * `unix-seconds`, `unix-milliseconds`: numbers. Times as text: `sql-text` (`2026-05-01 12:00:00`, fraction without trailing zeros), `js-text`
+   * (`2026-05-01T12:00:00.000Z`), `python-text` (`2026-05-01T12:00:00`, six digits of a fraction or none). `uuid-bytes`: 16 bytes;
+   * `uuid-hex`: 32 digits without dashes.
+   */
+  readonly from: (typeof COLUMN_FORMS)[number];
+  /** IANA zone of times that do not name one: needed for `sql-text` and `python-text`. */
+  readonly zone?: string;
+}
+
+export const COLUMN_FORMS = [
+  'unix-seconds',
+  'unix-milliseconds',
+  'sql-text',
+  'js-text',
+  'python-text',
+  'uuid-bytes',
+  'uuid-hex',
+] as const;
+
+/** The target's tables are made from the legacy's schema. */
+export interface SchemaOptions {
+  /**
+   * `table.column` of the target → its type in the target's own words, or how its values are read. Whatever a rule calls lossy or ambiguous is
+   * refused unless the column is named here; naming it accepts what `plan` says is lost.
+   */
+  readonly columns?: Readonly<Record<string, string | ColumnForm>>;
+  /** Defaults, generated columns, checks, indexes and foreign keys that are not made, by the names that `plan` shows. */
+  readonly omit?: readonly string[];
+}
+
 /** Rows of one store moved to another store, online, in both directions. */
 export interface SyncDefinition {
   readonly kind: 'sync';
@@ -46,6 +81,8 @@ export interface SyncDefinition {
   readonly tables: Readonly<Record<string, TableMapping>>;
   /** Rows in a chunk of the copy. Default 1000. */
   readonly chunkRows: number;
+  /** Null: the target's tables are there already, or `next.setup` makes them. */
+  readonly schema: SchemaOptions | null;
   readonly spec: Json;
 }
 

@@ -53,6 +53,28 @@ export function passesButForChanging({ outcome, changing = 0 }: Verdict): boolea
   return outcome === 'PASS' || (outcome === 'INCONCLUSIVE' && changing > 0);
 }
 
+/**
+ * What happens to the values of a column on the new side. `exact`: every value arrives and comes back, or is refused beforehand. `lossy`: something
+ * is lost, and said. `ambiguous`: the schema does not say what is stored.
+ */
+export type SchemaVerdict = 'exact' | 'lossy' | 'ambiguous';
+
+/** What becomes of one column, default, check, index or foreign key where the target's tables are made from the legacy's schema. */
+export interface SchemaRule {
+  /** `table.column`, or the name of the index or constraint; as `schema.columns` and `schema.omit` name it. */
+  readonly name: string;
+  /** In the legacy's own words. */
+  readonly from: string;
+  /** In the target's own words; null: it is not made. */
+  readonly to: string | null;
+  readonly verdict: SchemaVerdict;
+  readonly reason: string;
+  /** True where the plan names it, and so accepts the verdict. */
+  readonly isNamed: boolean;
+  /** What to write in the plan, where a run is refused without it. */
+  readonly remedy: string | null;
+}
+
 /** Something `check` or `plan` wants the operator to know before anything is changed. */
 export interface Finding {
   readonly level: 'error' | 'warning' | 'info';

@@ -261,6 +261,7 @@ describe('the report of a plan', () => {
     ],
     pauses: [{ what: 'the switch', expectedMs: 41, deadlineMs: 5_000, whenMissed: 'the legacy serves on' }],
     notReturned: ['the score of a face'],
+    schema: [],
   };
 
   it('shows what a run would do, the worst first', () => {

@@ -38,6 +38,7 @@ export async function planReport(ctx: Context, parts: Parts): Promise<PlanReport
         whenMissed: 'the new side serves on, nothing is lost',
       },
     ],
+    schema: (await data.schema?.rules(ctx)) ?? [],
     notReturned: tables.flatMap((table) => table.givenUp.map((what) => `${table.name}: ${what}`)),
   };
 }

@@ -78,6 +78,7 @@ export function runSteps(parts: Parts, owner: Pick<Owner, 'put' | 'setAuthority'
       probe: repeat,
     });
   });
+  steps.push(...createTables(parts, owner));
   steps.push(
     {
       name: 'prepareData',
@@ -98,6 +99,7 @@ export function runSteps(parts: Parts, owner: Pick<Owner, 'put' | 'setAuthority'
       do: (ctx) => data.copy(ctx),
       probe: repeat,
     },
+    ...completeTables(parts),
     {
       name: 'verifyCopy',
       stage: 'data',
@@ -139,6 +141,44 @@ export function runSteps(parts: Parts, owner: Pick<Owner, 'put' | 'setAuthority'
     },
   );
   return steps;
+}
+
+/** The journal's key for what the new side lacked: `completeTables` adds to what is ours only. */
+const MISSING_TABLES = 'schema.missing';
+
+function createTables({ data }: Parts, owner: Pick<Owner, 'put'>): Step[] {
+  const { schema } = data;
+  if (schema === null) return [];
+  return [
+    {
+      name: 'createTables',
+      stage: 'data',
+      weight: 1,
+      title: 'make the new tables with their keys',
+      before: (ctx) => schema.missing(ctx),
+      do: async (ctx, missing) => {
+        owner.put(MISSING_TABLES, missing);
+        await schema.create(ctx, missing);
+      },
+      probe: repeat,
+      undo: (ctx, missing) => schema.remove(ctx, missing),
+    },
+  ];
+}
+
+function completeTables({ data, journal }: Parts): Step[] {
+  const { schema } = data;
+  if (schema === null) return [];
+  return [
+    {
+      name: 'completeTables',
+      stage: 'data',
+      weight: 2,
+      title: 'make indexes, checks and foreign keys',
+      do: (ctx) => schema.complete(ctx, journal.get(MISSING_TABLES) ?? {}),
+      probe: repeat,
+    },
+  ];
 }
 
 /** For steps that are safe to do again whether or not they were done. */

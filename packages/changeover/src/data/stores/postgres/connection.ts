@@ -164,6 +164,21 @@ export class PostgresConnection {
     );
   }
 
+  /** Statements of DDL in one transaction; a trial is rolled back. */
+  async alter(statements: readonly string[], isTrial: boolean): Promise<void> {
+    const trial = new Error('a trial ends here');
+    const work = async (session: Session) => {
+      for (const sql of statements) await session.query(sql);
+    };
+    try {
+      await this.change('the new tables', work, () => {
+        if (isTrial) throw trial;
+      });
+    } catch (error) {
+      if (error !== trial) throw error;
+    }
+  }
+
   /** Locks writers of `tables` (quoted names in order) out, and keeps them out until `endLock`. */
   async lock(tables: readonly string[], timeoutMs: number): Promise<void> {
     await this.main.patiently(tables.join(', '), timeoutMs, async () => {

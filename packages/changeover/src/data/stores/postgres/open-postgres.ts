@@ -6,6 +6,7 @@ import type {
   LedgerEntry,
   OpenStore,
   Row,
+  SchemaAccess,
   StoreLock,
   WriteBatch,
 } from '../../../plan/stores.ts';
@@ -30,6 +31,13 @@ export class OpenPostgres implements OpenStore {
   readonly kind = 'postgres';
   readonly capture: Capture;
   readonly bulk: BulkAddress;
+  readonly schema: SchemaAccess = {
+    query: (sql, values = []) => this.#connection.main.query(sql, values),
+    change: async (statements, { isTrial } = { isTrial: false }) => {
+      await this.#connection.alter(statements, isTrial);
+      this.#shapes.clear();
+    },
+  };
   readonly #connection: PostgresConnection;
   readonly #how: CaptureMethod;
   readonly #shapes = new Map<string, PostgresShape>();

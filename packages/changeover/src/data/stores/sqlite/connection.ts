@@ -147,6 +147,21 @@ export class SqliteConnection {
     return this.write(this.#epoch, work, beforeCommit);
   }
 
+  /** Statements of DDL in one transaction; a trial is rolled back. */
+  async alter(statements: readonly string[], isTrial: boolean): Promise<void> {
+    const trial = new Error('a trial ends here');
+    const work = () => {
+      for (const sql of statements) this.#db.exec(sql);
+    };
+    try {
+      await this.change(work, () => {
+        if (isTrial) throw trial;
+      });
+    } catch (error) {
+      if (error !== trial) throw error;
+    }
+  }
+
   /**
    * A transaction on a live store, made so short that a writer which never waits hardly meets it: it begins right after another writer's
    * commit, and does not wait for the disk. Only for what may be lost with a loss of power, because it is then noticed or made again.

@@ -1,5 +1,15 @@
 import type { Context } from '../../../plan/context.ts';
-import type { BulkAddress, Key, LedgerEntry, OpenStore, Row, StoreLock, WriteBatch } from '../../../plan/stores.ts';
+import type {
+  BulkAddress,
+  Key,
+  LedgerEntry,
+  OpenStore,
+  Row,
+  SchemaAccess,
+  StoreLock,
+  Value,
+  WriteBatch,
+} from '../../../plan/stores.ts';
 import type { Finding, Footprint } from '../../../plan/words.ts';
 import { ChangeoverError } from '../../../errors.ts';
 import { SqliteCapture } from './capture.ts';
@@ -27,6 +37,10 @@ export class OpenSqlite implements OpenStore {
   readonly kind = 'sqlite';
   readonly capture: SqliteCapture;
   readonly bulk: BulkAddress;
+  readonly schema: SchemaAccess = {
+    query: (sql, values = []) => this.#connection.read(() => this.#connection.all(sql, ...values) as Value[][]),
+    change: (statements, { isTrial } = { isTrial: false }) => this.#connection.alter(statements, isTrial),
+  };
   readonly #connection: SqliteConnection;
   readonly #file: SqliteFile;
   readonly #shapes = new Map<string, SqliteShape>();

@@ -29,7 +29,7 @@ export interface SqliteShape extends TableShape {
 }
 
 /** https://www.sqlite.org/datatype3.html#determination_of_column_affinity */
-function affinityOf(type: string): Affinity {
+export function affinityOf(type: string): Affinity {
   const upper = type.toUpperCase();
   if (upper.includes('INT')) return 'integer';
   if (/CHAR|CLOB|TEXT/.test(upper)) return 'text';

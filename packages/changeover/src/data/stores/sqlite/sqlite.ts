@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
+import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import type { Context } from '../../../plan/context.ts';
 import type { OpenStore, Store } from '../../../plan/stores.ts';
 import type { Json } from '../../../plan/words.ts';
@@ -41,6 +43,26 @@ class SqliteStore implements Store {
 
   identity({ root }: Pick<Context, 'root'>): string {
     return `sqlite:${path.resolve(root, this.#file)}`;
+  }
+
+  /** In WAL mode, so that readers and the one writer do not wait for each other. */
+  create({ root }: Pick<Context, 'root'>): Promise<void> {
+    const file = path.resolve(root, this.#file);
+    return new Promise((resolve) => {
+      mkdirSync(path.dirname(file), { recursive: true });
+      const db = new DatabaseSync(file);
+      db.exec('PRAGMA journal_mode = WAL');
+      db.close();
+      resolve();
+    });
+  }
+
+  discard({ root }: Pick<Context, 'root'>): Promise<void> {
+    const file = path.resolve(root, this.#file);
+    return new Promise((resolve) => {
+      for (const suffix of ['-wal', '-shm', '']) rmSync(`${file}${suffix}`, { force: true });
+      resolve();
+    });
   }
 
   open(ctx: Context): Promise<OpenStore> {

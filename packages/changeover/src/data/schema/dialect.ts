@@ -1,0 +1,56 @@
+import type { SchemaAccess, Store, Value } from '../../plan/stores.ts';
+import type { ColumnDescription, TableDescription } from './description.ts';
+
+/** One thing that is made in the target, by one statement. */
+export interface Made {
+  /** `validation`: a foreign key that is there already is checked against the rows. */
+  readonly kind: 'type' | 'sequence' | 'table' | 'index' | 'constraint' | 'validation';
+  /** Table that it belongs to. */
+  readonly table: string;
+  readonly name: string;
+  readonly sql: string;
+  /** Null: it goes with what it belongs to. */
+  readonly removal: string | null;
+}
+
+/**
+ * Statements in the order in which they are made: the table with its key, then, when the rows are there, what speeds up and constrains it, and
+ * when all tables have that, what ties them together.
+ */
+export interface TableStatements {
+  readonly first: readonly Made[];
+  readonly later: readonly Made[];
+  readonly last: readonly Made[];
+}
+
+/** A dangling reference: rows of `table` whose foreign key points at nothing. */
+export interface Dangling {
+  readonly rows: number;
+  /** Keys of the first few rows, for people. */
+  readonly keys: readonly string[];
+}
+
+/**
+ * What making tables has to know of one engine. A new engine is a folder with a `read` and a `write` file, and its type rules, named in
+ * `dialects.ts`.
+ */
+export interface Dialect {
+  readonly kind: Store['kind'];
+  /** Longest name in bytes; null: no limit. */
+  readonly nameLimit: number | null;
+  /** True where two names that differ in case only are the same name. */
+  readonly ignoresCase: boolean;
+  /** Names of columns that the engine keeps for itself, in lower case. */
+  readonly reservedColumns: readonly string[];
+  quoted(name: string): string;
+  read(access: SchemaAccess, store: string, table: string): Promise<TableDescription>;
+  /** A constant in the engine's words, for a column of this type. */
+  literal(value: Value, column: ColumnDescription): string;
+  /** The time of the insert, as text or as a time, in the engine's words; null where it has none that is the same. */
+  now(word: string, column: ColumnDescription): string | null;
+  /** `table` is in this engine's own words. */
+  statements(table: TableDescription): TableStatements;
+  exists(access: SchemaAccess, made: Made): Promise<boolean>;
+  /** True where every statement can be undone by a rollback, so that all can be tried beforehand. */
+  readonly supportsTransactionalDdl: boolean;
+}

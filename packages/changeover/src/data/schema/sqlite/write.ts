@@ -1,0 +1,90 @@
+import type { SchemaAccess, Value } from '../../../plan/stores.ts';
+import { literal, quoted } from '../../stores/sqlite/text.ts';
+import type { ColumnDescription, ForeignKeyDescription, TableDescription } from '../description.ts';
+import type { Dialect, Made, TableStatements } from '../dialect.ts';
+import { readSqliteTable } from './read.ts';
+
+/** SQLite cannot add a constraint to a table that is there: checks and foreign keys are part of it from the beginning, indexes follow. */
+export const sqliteDialect: Dialect = {
+  kind: 'sqlite',
+  nameLimit: null,
+  ignoresCase: true,
+  reservedColumns: [],
+  supportsTransactionalDdl: true,
+  quoted,
+  read: readSqliteTable,
+  literal: sqliteLiteral,
+  now: (word, { declared }) => {
+    if (/^(now\(\)|current_timestamp)$/.test(word))
+      return /with time zone|timestamptz/i.test(declared)
+        ? "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '+00')"
+        : 'CURRENT_TIMESTAMP';
+    return word === 'current_date' ? 'CURRENT_DATE' : null;
+  },
+  statements,
+  exists: async (access: SchemaAccess, { kind, name }: Made) => {
+    const type = kind === 'table' ? 'table' : 'index';
+    return (await access.query('SELECT 1 FROM sqlite_schema WHERE type = ? AND name = ?', [type, name])).length > 0;
+  },
+};
+
+function sqliteLiteral(value: Value): string {
+  if (value === null) return 'NULL';
+  if (typeof value === 'boolean') return value ? '1' : '0';
+  if (value instanceof Uint8Array) return `x'${Buffer.from(value).toString('hex')}'`;
+  return typeof value === 'string' ? literal(value) : `(${value})`;
+}
+
+function statements(table: TableDescription): TableStatements {
+  const { name } = table;
+  const first: Made = {
+    kind: 'table',
+    table: name,
+    name,
+    sql: table.sql ?? createTable(table),
+    removal: `DROP TABLE ${quoted(name)}`,
+  };
+  const later = table.indexes
+    // In the text of the source's own statement the constraints are there already.
+    .filter(({ isConstraint }) => table.sql === null || !isConstraint)
+    .map((index): Made => {
+      const terms = index.terms.map(
+        ({ column, isDescending, collation }) =>
+          `${quoted(column ?? '')}${collation === null ? '' : ` COLLATE ${collation}`}${isDescending ? ' DESC' : ''}`,
+      );
+      const where = index.where === null ? '' : ` WHERE ${index.where}`;
+      const definition = index.isNative ? index.definition : `(${terms.join(', ')})${where}`;
+      const sql = `CREATE ${index.isUnique ? 'UNIQUE ' : ''}INDEX ${quoted(index.name)} ON ${quoted(name)} ${definition}`;
+      return { kind: 'index', table: name, name: index.name, sql, removal: `DROP INDEX ${quoted(index.name)}` };
+    });
+  return { first: [first], later, last: [] };
+}
+
+function createTable({ name, columns, primaryKey, checks, foreignKeys }: TableDescription): string {
+  const rowid = columns.find(({ identity }) => identity !== null && primaryKey.length === 1);
+  const isRowid = rowid !== undefined && primaryKey[0] === rowid.name;
+  const lines = columns.map((column) => columnLine(column, isRowid && column === rowid));
+  if (primaryKey.length > 0 && !isRowid) lines.push(`PRIMARY KEY (${primaryKey.map(quoted).join(', ')})`);
+  for (const check of checks) lines.push(`CONSTRAINT ${quoted(check.name)} CHECK (${check.expression})`);
+  for (const key of foreignKeys) lines.push(foreignKeyLine(key));
+  return `CREATE TABLE ${quoted(name)} (\n  ${lines.join(',\n  ')}\n)`;
+}
+
+function columnLine(column: ColumnDescription, isRowid: boolean): string {
+  if (isRowid) return `${quoted(column.name)} INTEGER PRIMARY KEY AUTOINCREMENT`;
+  const parts = [quoted(column.name), column.declared];
+  if (!column.isNullable) parts.push('NOT NULL');
+  if (column.collation !== null) parts.push(`COLLATE ${column.collation}`);
+  if (column.default !== null) parts.push(`DEFAULT ${column.default}`);
+  if (column.generated !== null)
+    parts.push(
+      `GENERATED ALWAYS AS (${column.generated.expression}) ${column.generated.isStored ? 'STORED' : 'VIRTUAL'}`,
+    );
+  return parts.join(' ');
+}
+
+function foreignKeyLine(key: ForeignKeyDescription): string {
+  const parent = key.parentColumns.length === 0 ? '' : ` (${key.parentColumns.map(quoted).join(', ')})`;
+  const actions = `ON UPDATE ${key.onUpdate} ON DELETE ${key.onDelete}${key.isDeferred ? ' DEFERRABLE INITIALLY DEFERRED' : ''}`;
+  return `FOREIGN KEY (${key.columns.map(quoted).join(', ')}) REFERENCES ${quoted(key.parent)}${parent} ${actions}`;
+}
