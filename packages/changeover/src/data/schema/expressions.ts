@@ -1,6 +1,8 @@
 import type { ColumnType } from './description.ts';
 import { isSign, isWord, tokensOf, type Token } from './tokens.ts';
 
+type Engine = 'sqlite' | 'other';
+
 /** A column as an expression may name it: what it is called on the other side, and what it holds there. */
 export interface KnownColumn {
   readonly name: string;
@@ -20,15 +22,16 @@ const COMPARABLE = ['integer', 'real', 'decimal', 'number', 'text', 'enum'];
  * concatenation). Columns must hold numbers or text.
  *
  * @example
- * portable("status = ANY (ARRAY['a'::text, 'b'::text])", columns, quoted); // "status" IN ('a', 'b')
+ * portable("status = ANY (ARRAY['a'::text, 'b'::text])", 'other', columns, quoted); // "status" IN ('a', 'b')
  */
 export function portable(
   expression: string,
+  engine: Engine,
   columns: ReadonlyMap<string, KnownColumn>,
   quoted: (name: string) => string,
 ): string | null {
   const words: string[] = [];
-  const tokens = membership(withoutCasts(tokensOf(expression)));
+  const tokens = membership(withoutCasts(tokensOf(expression, engine)));
   for (const token of tokens) {
     const word = portableToken(token, columns, quoted);
     if (word === null) return null;
@@ -109,30 +112,38 @@ function membership(tokens: readonly Token[]): Token[] {
   return made;
 }
 
-/** A literal as a value, or `undefined` where the expression is more than one. `now`: the time of the insert, in its words. */
+/**
+ * A constant. `text`: a number as it is written, which may have more digits than a double keeps. `now`: the time of the insert, in its words.
+ */
 export type Literal =
-  { readonly value: null | boolean | number | bigint | string | Uint8Array } | { readonly now: string };
+  | { readonly value: null | boolean | number | bigint | string | Uint8Array; readonly text: string | null }
+  | { readonly now: string };
 
 const NOW = /^(current_timestamp|current_date|current_time|now\(\)|datetime\('now'\)|date\('now'\)|time\('now'\))$/i;
 
-export function literalOf(expression: string): Literal | undefined {
-  const bare = unwrapped(withoutCasts(tokensOf(expression)));
+/** `undefined` where the expression is more than a constant. */
+export function literalOf(expression: string, engine: Engine): Literal | undefined {
+  const bare = unwrapped(withoutCasts(tokensOf(expression, engine)));
   const text = bare.map((token) => (token.kind === 'text' ? `'${token.value}'` : token.value)).join('');
   if (NOW.test(text)) return { now: text.toLowerCase() };
   const [first, second] = bare;
   // Postgres shows what a literal is cast to; a type of its own (an enum, JSON) does not change the text.
   const isCast = isSign(second, '::') && first?.kind === 'text';
   if (first === undefined || (bare.length > 2 && !isCast)) return undefined;
-  if (bare.length === 2 && !isCast) {
-    const value = second?.kind === 'number' ? numberOf(second.value) : undefined;
-    if (value === undefined || !(isSign(first, '-') || isSign(first, '+'))) return undefined;
-    return { value: isSign(first, '-') ? -value : value };
-  }
-  if (first.kind === 'text') return { value: first.value };
-  if (first.kind === 'number') return { value: numberOf(first.value) };
-  if (first.kind === 'bytes') return { value: new Uint8Array(Buffer.from(first.value.slice(2, -1), 'hex')) };
-  if (isWord(first, 'NULL')) return { value: null };
-  return isWord(first, 'TRUE', 'FALSE') ? { value: isWord(first, 'TRUE') } : undefined;
+  if (bare.length === 2 && !isCast) return isSign(first, '-') || isSign(first, '+') ? signed(first, second) : undefined;
+  if (first.kind === 'text') return { value: first.value, text: null };
+  if (first.kind === 'number') return { value: numberOf(first.value), text: first.value };
+  if (first.kind === 'bytes')
+    return { value: new Uint8Array(Buffer.from(first.value.slice(2, -1), 'hex')), text: null };
+  if (isWord(first, 'NULL')) return { value: null, text: null };
+  return isWord(first, 'TRUE', 'FALSE') ? { value: isWord(first, 'TRUE'), text: null } : undefined;
+}
+
+/** Postgres writes a negative number with a cast as text. */
+function signed(sign: Token, number: Token | undefined): Literal | undefined {
+  if (number?.kind !== 'number') return undefined;
+  const value = numberOf(number.value);
+  return isSign(sign, '-') ? { value: -value, text: `-${number.value}` } : { value, text: number.value };
 }
 
 function unwrapped(tokens: readonly Token[]): readonly Token[] {

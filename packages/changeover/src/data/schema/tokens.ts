@@ -11,10 +11,13 @@ export interface Token {
 const PATTERN =
   /(?<blank>\s+|--[^\n]*|\/\*[\s\S]*?\*\/)|(?<bytes>[xX]'[0-9a-fA-F]*')|(?<text>'(?:[^']|'')*')|(?<name>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])|(?<number>0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?<word>[\p{L}_$][\p{L}\p{N}_$]*)|(?<sign>::|\|\||<>|!=|==|<=|>=|<<|>>|[^\s])/gu;
 
-/** SQL text as tokens, without blanks and comments. SQLite's and Postgres's quotes are known. */
-export function tokensOf(sql: string): Token[] {
+/** Only SQLite reads brackets as quotes of a name; elsewhere they belong to arrays. */
+const WITHOUT_BRACKETS = new RegExp(PATTERN.source.replace(String.raw`|\[[^\]]*\]`, ''), PATTERN.flags);
+
+/** SQL text as tokens, without blanks and comments. */
+export function tokensOf(sql: string, engine: 'sqlite' | 'other' = 'sqlite'): Token[] {
   const tokens: Token[] = [];
-  for (const match of sql.matchAll(PATTERN)) {
+  for (const match of sql.matchAll(engine === 'sqlite' ? PATTERN : WITHOUT_BRACKETS)) {
     const groups = match.groups ?? {};
     const kind = (['bytes', 'text', 'name', 'number', 'word', 'sign'] as const).find(
       (one) => groups[one] !== undefined,

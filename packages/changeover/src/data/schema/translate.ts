@@ -1,15 +1,18 @@
+import type { Value } from '../../plan/stores.ts';
 import type { TableMapping, SchemaOptions } from '../../plan/sync.ts';
 import type { SchemaRule } from '../../plan/words.ts';
+import { exactInteger } from '../values.ts';
 import { Unfit } from './codec.ts';
 import type {
   CheckDescription,
   ColumnDescription,
+  ColumnType,
   ForeignKeyDescription,
   IndexDescription,
   TableDescription,
 } from './description.ts';
 import type { Dialect } from './dialect.ts';
-import { literalOf, portable, type KnownColumn } from './expressions.ts';
+import { literalOf, portable, type KnownColumn, type Literal } from './expressions.ts';
 import { fittingName } from './names.ts';
 import { columnRule, type ColumnRule, type TypeRules } from './rules.ts';
 import { withDefaultAffinity } from './sqlite/defaults.ts';
@@ -95,6 +98,7 @@ class TableTranslator {
       });
       columns.push(this.#column(column, target, rule));
     }
+    const natives = this.#source.natives.filter(({ name, definition }) => !this.#isPartOmitted(name, definition));
     const table: TableDescription = {
       name: this.#name,
       columns,
@@ -105,14 +109,12 @@ class TableTranslator {
       ],
       indexes: this.#source.indexes.flatMap((index) => this.#index(index, columnRules)),
       foreignKeys: this.#source.foreignKeys.flatMap((key) => this.#foreignKey(key)),
-      natives: this.#isSameEngine
-        ? this.#source.natives.filter(({ name, definition }) => !this.#isPartOmitted(name, definition))
-        : [],
+      natives: this.#isSameEngine ? natives : [],
       prerequisites: this.#isSameEngine ? this.#source.prerequisites : [],
       sql: this.#verbatim(columnRules),
       leftBehind: [],
     };
-    if (!this.#isSameEngine) for (const { name, definition } of this.#source.natives) this.#refuse(name, definition);
+    if (!this.#isSameEngine) for (const { name, definition } of natives) this.#refuse(name, definition);
     return { table, source: this.#source, columns: columnRules, rules: this.#rules, problems: problemsOf(table, to) };
   }
 
@@ -143,7 +145,8 @@ class TableTranslator {
     const isOnlyKey = this.#source.primaryKey.length === 1 && this.#source.primaryKey[0] === column.name;
     if (this.#way.to.kind !== 'sqlite' || isOnlyKey) return 'default';
     const part = `${this.#name}.${name}:identity`;
-    if (!this.#omitted.has(part)) this.#refuse(part, 'a sequence', 'SQLite gives numbers to a single integer key only');
+    if (!this.#isPartOmitted(part, 'a sequence'))
+      this.#refuse(part, 'a sequence', 'SQLite gives numbers to a single integer key only');
     return null;
   }
 
@@ -162,11 +165,12 @@ class TableTranslator {
 
   #defaultIn(column: ColumnDescription, made: ColumnDescription, rule: ColumnRule): string | null {
     const { from, to } = this.#way;
-    const found = literalOf(column.default ?? '');
+    const found = literalOf(column.default ?? '', from.kind === 'sqlite' ? 'sqlite' : 'other');
     if (found === undefined) return null;
     if ('now' in found) return to.now(found.now, made);
     if (found.value === null) return 'NULL';
-    const value = from.kind === 'sqlite' ? withDefaultAffinity(found.value, column.declared) : found.value;
+    const value =
+      from.kind === 'sqlite' ? withDefaultAffinity(found.value, column.declared) : typedValue(found, column.type.kind);
     try {
       return to.literal(rule.codec === null ? value : rule.codec.to(value), made);
     } catch (error) {
@@ -289,7 +293,8 @@ class TableTranslator {
       const type = columnRules?.find(({ source }) => source === column.name)?.type ?? column.type;
       if (target !== undefined) known.set(column.name.toLowerCase(), { name: target, type });
     }
-    return portable(expression, known, (name) => this.#way.to.quoted(name));
+    const engine = this.#way.from.kind === 'sqlite' ? 'sqlite' : 'other';
+    return portable(expression, engine, known, (name) => this.#way.to.quoted(name));
   }
 
   #isPartOmitted(name: string, shown: string): boolean {
@@ -319,6 +324,16 @@ class TableTranslator {
   #part(name: string, from: string, to: string | null): SchemaRule {
     return { name, from, to, verdict: 'exact', reason: 'the same meaning', isNamed: false, remedy: null };
   }
+}
+
+/** A constant of an engine with types, as its store gives such a value. */
+function typedValue({ value, text }: Exclude<Literal, { now: string }>, kind: ColumnType['kind']): Value {
+  if (kind === 'decimal' && text !== null) return text;
+  if (kind === 'real' && typeof value !== 'boolean') return Number(text ?? value);
+  if (kind === 'integer' && typeof value === 'string' && /^-?\d+$/.test(value)) return exactInteger(BigInt(value));
+  if (kind === 'bytes' && typeof value === 'string' && value.startsWith('\\x'))
+    return new Uint8Array(Buffer.from(value.slice(2), 'hex'));
+  return typeof value === 'bigint' ? exactInteger(value) : value;
 }
 
 function problemsOf(table: TableDescription, to: Dialect): { message: string; remedy: string }[] {

@@ -59,7 +59,7 @@ const COLUMNS = `
       (SELECT CASE WHEN n.nspname = 'pg_catalog' THEN '' ELSE quote_ident(n.nspname) || '.' END || quote_ident(c.collname)
        FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation) END,
     'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
-    'generated', CASE WHEN a.attgenerated <> '' THEN a.attgenerated || pg_get_expr(d.adbin, d.adrelid) ELSE '' END,
+    'generated', CASE WHEN a.attgenerated <> '' THEN a.attgenerated::text || pg_get_expr(d.adbin, d.adrelid) ELSE '' END,
     'identity', a.attidentity,
     'isOwned', EXISTS (SELECT FROM pg_depend p WHERE p.classid = 'pg_class'::regclass AND p.refclassid = 'pg_class'::regclass
       AND p.refobjid = a.attrelid AND p.refobjsubid = a.attnum AND p.deptype = 'a'),

@@ -10,7 +10,7 @@ export const keptInSqlite: TypeRules = {
   standing: (column) => {
     const { type } = column;
     const rule = keptType(type, column.declared);
-    if (column.collation === null) return rule;
+    if (isByteOrder(column.collation)) return rule;
     const reason = `SQLite compares it byte by byte, not by ${column.collation}`;
     return { ...rule, verdict: 'lossy', reason, remedy: `columns: { 'COLUMN': '${rule.declared}' } accepts that` };
   },
@@ -19,7 +19,7 @@ export const keptInSqlite: TypeRules = {
     const affinity = affinityOf(written);
     const isText = rule.declared === 'TEXT' && affinity === 'text';
     if (isText || written === rule.declared) {
-      const isExact = rule.verdict === 'exact' && column.collation === null;
+      const isExact = rule.verdict === 'exact' && isByteOrder(column.collation);
       return {
         ...rule,
         declared: written,
@@ -37,6 +37,11 @@ export const keptInSqlite: TypeRules = {
     };
   },
 };
+
+/** SQLite's own order. */
+function isByteOrder(collation: string | null): boolean {
+  return collation === null || /^"?(C|POSIX|ucs_basic)"?$/.test(collation);
+}
 
 function keptType(type: ColumnType, declared: string): TypeRule {
   const rule = (
