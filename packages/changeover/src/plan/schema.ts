@@ -158,7 +158,7 @@ export const planSchema = section({
         (value) =>
           has(value, 'name', 'spec', 'from', 'to') && 'kind' in value && ['sync', 'files'].includes(String(value.kind)),
         'data to move',
-        ['sync({ from, to, tables })', "files({ from: 'data/pictures', to: 'var/pictures' })"],
+        ["sync({ name, from, to, tables, schema: 'create' })", "files({ from: 'data/pictures', to: 'var/pictures' })"],
       ),
       { error: 'a list of data to move' },
     )

@@ -3,6 +3,7 @@ import { parseDuration } from './duration.ts';
 import { show, showPath, type PlanProblem } from './problems.ts';
 import { HOLD_DEADLINE_MS, MAX_HELD_MS, planSchema, ROLLBACK_HOLD_DEADLINE_MS } from './schema.ts';
 import { canonicalJson, specOf } from './spec.ts';
+import { COLUMN_FORMS } from './sync.ts';
 
 type Path = readonly (string | number)[];
 type Sections = { readonly [Name in keyof PlanAuthor]?: PlanAuthor[Name] };
@@ -21,6 +22,7 @@ export function problemsAcross(author: unknown): PlanProblem[] {
     ...sharedPorts(sections),
     ...holdsLongerThanParked(sections),
     ...movesOntoItself(sections),
+    ...schemasMisspelt(sections),
   ];
 }
 
@@ -130,6 +132,71 @@ function movesOntoItself({ data = [] }: Sections): PlanProblem[] {
       ? [problem(['data', index, 'to'], 'another place than `from`', definition.to, 'name where it moves to')]
       : [],
   );
+}
+
+const A_COLUMN = /^.+\..+$/s;
+const KNOWN_SCHEMA = ['columns', 'omit'];
+
+/** `sync` takes any object, since a plan may be written without types. */
+function schemasMisspelt({ data = [] }: Sections): PlanProblem[] {
+  return data.flatMap((definition, index) => {
+    const schema: unknown = 'schema' in definition ? definition.schema : null;
+    if (schema === null || schema === undefined) return [];
+    const path = ['data', index, 'schema'];
+    if (typeof schema !== 'object' || Array.isArray(schema))
+      return [problem(path, "'create', or { columns, omit }", schema, "write schema: 'create'")];
+    const unknown = Object.keys(schema).filter((name) => !KNOWN_SCHEMA.includes(name));
+    const { columns = {}, omit = [] } = schema as { readonly columns?: unknown; readonly omit?: unknown };
+    return [
+      ...unknown.map((name) =>
+        problem([...path, name], 'columns or omit', name, 'write schema: { columns: { … }, omit: [ … ] }'),
+      ),
+      ...columnProblems([...path, 'columns'], columns),
+      ...(Array.isArray(omit) && omit.every((name) => typeof name === 'string' && name !== '')
+        ? []
+        : [problem([...path, 'omit'], 'a list of names', omit, "write omit: ['posts_author_fkey']")]),
+    ];
+  });
+}
+
+function columnProblems(path: Path, columns: unknown): PlanProblem[] {
+  const remedy = "write columns: { 'events.at': { type: 'timestamptz', from: 'unix-seconds' } }";
+  if (typeof columns !== 'object' || columns === null || Array.isArray(columns))
+    return [problem(path, 'columns with their types', columns, remedy)];
+  return Object.entries(columns as Record<string, unknown>).flatMap(([name, form]) => [
+    ...(A_COLUMN.test(name) ? [] : [problem([...path, name], 'table.column of the target', name, remedy)]),
+    ...formProblems([...path, name], form, remedy),
+  ]);
+}
+
+function formProblems(path: Path, form: unknown, remedy: string): PlanProblem[] {
+  if (typeof form === 'string' && form.trim() !== '') return [];
+  const { type, from, zone, ...others } = (typeof form === 'object' && form !== null ? form : {}) as Record<
+    string,
+    unknown
+  >;
+  if (typeof type !== 'string' || type.trim() === '') return [problem(path, 'a type, or { type, from }', form, remedy)];
+  const problems = Object.keys(others).map((name) => problem([...path, name], 'type, from or zone', name, remedy));
+  if (!COLUMN_FORMS.some((known) => known === from))
+    problems.push(problem([...path, 'from'], `one of ${COLUMN_FORMS.join(', ')}`, from, remedy));
+  if (zone !== undefined && !isZone(zone))
+    problems.push(problem([...path, 'zone'], 'an IANA time zone', zone, "write zone: 'Europe/Berlin', or 'UTC'"));
+  if (zone === undefined && (from === 'sql-text' || from === 'python-text'))
+    problems.push(
+      problem([...path, 'zone'], `the zone of the times, which ${from} does not name`, zone, "write zone: 'UTC'"),
+    );
+  return problems;
+}
+
+function isZone(zone: unknown): boolean {
+  if (typeof zone !== 'string') return false;
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: zone });
+    return true;
+  } catch (error) {
+    if (error instanceof RangeError) return false;
+    throw error;
+  }
 }
 
 function problem(path: Path, expected: string, received: unknown, remedy: string): PlanProblem {

@@ -34,6 +34,7 @@ export function renderReport(screen: Screen, report: PlanReport, full: boolean):
     ]),
     ...settings(screen, report.settings, cut),
     ...block(screen, 'Data', cut(columns(tables, { indent: 2, width, right: [1, 2] }))),
+    ...block(screen, 'New tables, made from the schema of the legacy', schemaRules(screen, report, full)),
     ...block(screen, 'Added to the systems, and removed again', footprint(screen, report, full)),
     ...block(screen, 'Pauses', pauses),
     ...block(
@@ -81,6 +82,22 @@ function sharedFolder(files: readonly string[]): string {
   let count = parts.length;
   while (count > 1 && !isShared(count)) count -= 1;
   return count > 1 ? `${parts.slice(0, count).join('/')}/` : '';
+}
+
+/** Whatever is not exact, and how much is; `full` shows all. */
+function schemaRules({ style, width }: Screen, { schema }: PlanReport, full: boolean): string[] {
+  if (schema.length === 0) return [];
+  const marks = { exact: style.good('='), lossy: style.warn('~'), ambiguous: style.warn('?') };
+  const told = schema.filter(({ verdict }) => full || verdict !== 'exact');
+  const rows = told.map(({ name, from, to, verdict, reason, isNamed }) => [
+    verdict === 'exact' || isNamed ? marks[verdict] : style.bad('✖'),
+    cleanLine(name),
+    cleanLine(`${from} → ${to ?? 'not made'}`),
+    style.dim(cleanLine(`${verdict}: ${reason}`)),
+  ]);
+  const exact = schema.length - told.length;
+  const rest = exact === 0 ? [] : [`  ${style.dim(`${plural(exact, 'rule')} exact (--full shows all)`)}`];
+  return [...columns(rows, { indent: 2, width }), ...rest];
 }
 
 function footprint({ style, width }: Screen, report: PlanReport, full: boolean): string[] {

@@ -6,6 +6,7 @@ import { checkMapping } from '../mapping-check.ts';
 import type { StoresInUse } from '../stores-in-use.ts';
 import { designSync, shapeOf, type SyncDesign } from './designs.ts';
 import { dialectOf } from './dialects.ts';
+import { findDangling } from './dangling.ts';
 import { differences } from './differences.ts';
 import type { TableDesign } from './translate.ts';
 import { inspectValues } from './inspect.ts';
@@ -40,7 +41,24 @@ async function checkDesign(ctx: Context, design: SyncDesign, stores: StoresInUse
   }
   // Values are read only when it is settled what becomes of them.
   if (!findings.some(({ level }) => level === 'error')) findings.push(...(await inspectValues(ctx, design, stores)));
+  findings.push(...(await checkReferences(ctx, design, stores)));
   return findings;
+}
+
+async function checkReferences(ctx: Context, { sync, tables }: SyncDesign, stores: StoresInUse): Promise<Finding[]> {
+  const { from, to, name } = sync;
+  const [source, target] = [dialectOf(from.kind), dialectOf(to.kind)];
+  const legacy = await stores.open(ctx, { identity: from.identity(ctx), store: from, side: 'legacy' });
+  if (legacy.schema === undefined || source === null || source.enforcesForeignKeys) return [];
+  const found = await findDangling(
+    legacy.schema,
+    source,
+    tables,
+    async (table) => (await legacy.shape(table)).key,
+    (table) => `data.${name}: ${table}`,
+  );
+  // The target would not see them either.
+  return target?.enforcesForeignKeys === true ? found : found.map((finding) => ({ ...finding, level: 'warning' }));
 }
 
 /** A name in the plan that fits nothing would silently do nothing. */

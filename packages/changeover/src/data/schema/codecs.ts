@@ -191,13 +191,31 @@ export const singles: RawCodec = {
   back: (value) => {
     const real = double(value) as number;
     const single = Math.fround(real);
-    for (let digits = 1; digits <= 9; digits++) {
+    if (!Number.isFinite(single) || single === 0) return single;
+    for (let digits = 1; digits <= SINGLE_DIGITS; digits++) {
       const shortest = Number(single.toPrecision(digits));
-      if (Math.fround(shortest) === single) return shortest;
+      if (Math.fround(shortest) !== single || isHalfway(shortest, single)) continue;
+      // Of two that are equally near either is right.
+      const other = Number((2 * single - shortest).toPrecision(digits));
+      return real === other && single - other === shortest - single ? other : shortest;
     }
     return real;
   },
 };
+
+/** Decimal digits that tell any two 4-byte reals apart. */
+const SINGLE_DIGITS = 9;
+
+/** Between two 4-byte reals a decimal means neither for certain, so Postgres writes one more digit. */
+function isHalfway(decimal: number, single: number): boolean {
+  const view = new DataView(new ArrayBuffer(4));
+  view.setFloat32(0, single);
+  const bits = view.getUint32(0);
+  return [bits - 1, bits + 1].some((neighbour) => {
+    view.setUint32(0, neighbour);
+    return (view.getFloat32(0) + single) / 2 === decimal;
+  });
+}
 
 /** Days as `YYYY-MM-DD`. */
 export const dates: RawCodec = {

@@ -76,6 +76,8 @@ export interface CheckDescription {
 
 export interface ForeignKeyDescription {
   readonly name: string;
+  /** Its name in the table that it was read from. */
+  readonly source: string;
   readonly columns: readonly string[];
   readonly parent: string;
   /** Columns of the parent; empty: its primary key. */

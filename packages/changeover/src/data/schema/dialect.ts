@@ -23,13 +23,6 @@ export interface TableStatements {
   readonly last: readonly Made[];
 }
 
-/** A dangling reference: rows of `table` whose foreign key points at nothing. */
-export interface Dangling {
-  readonly rows: number;
-  /** Keys of the first few rows, for people. */
-  readonly keys: readonly string[];
-}
-
 /**
  * What making tables has to know of one engine. A new engine is a folder with a `read` and a `write` file, and its type rules, named in
  * `dialects.ts`.
@@ -51,6 +44,8 @@ export interface Dialect {
   /** `table` is in this engine's own words. */
   statements(table: TableDescription): TableStatements;
   exists(access: SchemaAccess, made: Made): Promise<boolean>;
+  /** False where only a connection that asks for it has its foreign keys enforced. */
+  readonly enforcesForeignKeys: boolean;
   /** True where every statement can be undone by a rollback, so that all can be tried beforehand. */
   readonly supportsTransactionalDdl: boolean;
 }

@@ -55,7 +55,7 @@ export function columnRule(
   const named = written === undefined ? null : rules.named(column, written, form);
   const base = { table, column: target, source: column.name, from: column.declared || 'no type' };
   if (written !== undefined && named === null) {
-    const reason = `how ${column.declared || 'its values'} become ${written} is not said`;
+    const reason = `how ${column.declared || 'what it holds'} becomes ${written} is not said`;
     const remedy = `columns: { '${table}.${target}': { type: '${written}', from: 'unix-seconds' } }, or another form`;
     return {
       ...base,

@@ -215,6 +215,7 @@ function checkOf({ name, expression }: CatalogueConstraint): CheckDescription {
 function foreignKeyOf(constraint: CatalogueConstraint): ForeignKeyDescription {
   return {
     name: constraint.name,
+    source: constraint.name,
     columns: constraint.columns ?? [],
     parent: constraint.parent ?? '',
     parentColumns: constraint.parentColumns ?? [],

@@ -21,6 +21,7 @@ export const postgresDialect: Dialect = {
   nameLimit: NAME_BYTES,
   ignoresCase: false,
   reservedColumns: ['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid'],
+  enforcesForeignKeys: true,
   supportsTransactionalDdl: true,
   quoted,
   read: readPostgresTable,

@@ -154,12 +154,15 @@ async function readForeignKeys(
   const keys = new Map<number, ForeignKeyDescription>();
   for (const [id, parent, from, to, onUpdate, onDelete] of rows) {
     const known = keys.get(Number(id));
+    const named = await namesOf(access, String(parent));
     const columns = [...(known?.columns ?? []), String(from)];
     keys.set(Number(id), {
       name: `${table}_${columns.join('_')}_fkey`,
+      source: `${table}_${columns.join('_')}_fkey`,
       columns,
-      parent: String(parent),
-      parentColumns: to === null || to === undefined ? [] : [...(known?.parentColumns ?? []), String(to)],
+      parent: named.table,
+      parentColumns:
+        to === null || to === undefined ? [] : [...(known?.parentColumns ?? []), named.columnOf(String(to))],
       onUpdate: String(onUpdate),
       onDelete: String(onDelete),
       isDeferrable: deferred[keys.size - (known === undefined ? 0 : 1)] ?? false,
@@ -168,6 +171,19 @@ async function readForeignKeys(
     });
   }
   return [...keys.values()];
+}
+
+/** A foreign key names its parent as it was written, in whatever case. */
+async function namesOf(access: SchemaAccess, written: string) {
+  const [table] = await access.query("SELECT name FROM sqlite_schema WHERE type = 'table' AND lower(name) = lower(?)", [
+    written,
+  ]);
+  const columns = await access.query('SELECT name FROM pragma_table_info(?)', [written]);
+  return {
+    table: String(table?.[0] ?? written),
+    columnOf: (column: string) =>
+      String(columns.find(([name]) => String(name).toLowerCase() === column.toLowerCase())?.[0] ?? column),
+  };
 }
 
 function parseTable(sql: string, table: string): Parsed {

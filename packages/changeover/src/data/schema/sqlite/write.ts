@@ -10,6 +10,7 @@ export const sqliteDialect: Dialect = {
   nameLimit: null,
   ignoresCase: true,
   reservedColumns: [],
+  enforcesForeignKeys: false,
   supportsTransactionalDdl: true,
   quoted,
   read: readSqliteTable,
