@@ -202,6 +202,40 @@ describe('a wrong plan', () => {
     ).toEqual([]);
   });
 
+  it('is refused where it says wrongly how tables are made', () => {
+    const making = (schema: unknown) => ({ ...pictures('faces'), kind: 'sync', tables: {}, chunkRows: 1, schema });
+    const problems = (schema: unknown) =>
+      planProblems({ ...author(), data: [making(schema)] }).map((it) => `${it.path} | ${it.expected} | ${it.received}`);
+    expect(problems({})).toEqual([]);
+    expect(problems(null)).toEqual([]);
+    expect(
+      problems({
+        columns: { 'v.at': { type: 'timestamptz', from: 'sql-text', zone: 'Europe/Berlin' }, 'v.b': 'text' },
+      }),
+    ).toEqual([]);
+    expect(problems('create')).toEqual(['data[0].schema | \'create\', or { columns, omit } | "create"']);
+    expect(problems({ colums: {}, omit: 'x' })).toEqual([
+      'data[0].schema.colums | columns or omit | "colums"',
+      'data[0].schema.omit | a list of names | "x"',
+    ]);
+    const columns = {
+      at: 'text',
+      'v.a': { type: 'uuid', from: 'guid' },
+      'v.b': { type: 'timestamptz', from: 'sql-text' },
+      'v.c': { type: 'timestamptz', from: 'python-text', zone: 'Mars' },
+      'v.d': { from: 'unix-seconds' },
+      'v.e': { type: 'uuid', from: 'uuid-hex', dashes: true },
+    };
+    expect(problems({ columns }).map((problem) => problem.split(' | ').slice(0, 2).join(' | '))).toEqual([
+      'data[0].schema.columns.at | table.column of the target',
+      'data[0].schema.columns.v.a.from | one of unix-seconds, unix-milliseconds, sql-text, js-text, python-text, uuid-bytes, uuid-hex',
+      'data[0].schema.columns.v.b.zone | the zone of the times, which sql-text does not name',
+      'data[0].schema.columns.v.c.zone | an IANA time zone',
+      'data[0].schema.columns.v.d | a type, or { type, from }',
+      'data[0].schema.columns.v.e.dashes | type, from or zone',
+    ]);
+  });
+
   it('is refused when data moves onto itself', () => {
     expect(paths({ ...author(), data: [pictures('faces', 'a', 'a')] })).toEqual(['data[0].to']);
   });

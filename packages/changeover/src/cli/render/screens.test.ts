@@ -294,6 +294,36 @@ Not returned by a rollback
   ! the score of a face`);
   });
 
+  it('tells what becomes of the schema where it is not exact, and all of it in full', () => {
+    const rule = { from: 'REAL', to: 'double precision', reason: 'doubles', isNamed: false, remedy: null } as const;
+    const schema = [
+      { ...rule, name: 'events.score', verdict: 'exact' },
+      { ...rule, name: 'events.at', from: 'DATETIME', to: 'text', verdict: 'ambiguous', reason: 'no times' },
+      {
+        ...rule,
+        name: 'by_lower',
+        from: '(lower(kind))',
+        to: null,
+        verdict: 'lossy',
+        reason: 'left out',
+        isNamed: true,
+      },
+    ] as const;
+    const block = (full: boolean) => {
+      const lines = renderReport(screen, { ...report, schema }, full).split('\n');
+      const from = lines.findIndex((line) => line.startsWith('New tables'));
+      return lines.slice(from, lines.indexOf('', from));
+    };
+    expect(block(false)).toEqual([
+      'New tables, made from the schema of the legacy',
+      '  ✖  events.at  DATETIME → text           ambiguous: no times',
+      '  ~  by_lower   (lower(kind)) → not made  lossy: left out',
+      '  1 rule exact (--full shows all)',
+    ]);
+    expect(block(true)[1]).toBe('  =  events.score  REAL → double precision   exact: doubles');
+    expect(block(true)).toHaveLength(4);
+  });
+
   it('tells once below which folder the settings of the legacy are', () => {
     const row = (source: string, detail: string) =>
       ({ source, key: 'PIN', fate: 'dropped', detail, shown: '18' }) as const;

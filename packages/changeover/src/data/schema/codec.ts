@@ -16,7 +16,7 @@ export interface RawCodec extends Codec {
 }
 
 /** The same value bit by bit: `0` and `-0` differ, `1` and `1n` do not. */
-export function isSameValue(a: Value, b: Value): boolean {
+function isSameValue(a: Value, b: Value): boolean {
   if (a instanceof Uint8Array && b instanceof Uint8Array) return Buffer.compare(a, b) === 0;
   if (typeof a === 'bigint' || typeof b === 'bigint')
     return (isWhole(a) || typeof a === 'bigint') && (isWhole(b) || typeof b === 'bigint') && BigInt(a) === BigInt(b);
