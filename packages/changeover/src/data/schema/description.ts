@@ -116,6 +116,8 @@ export interface TableDescription {
   readonly prerequisites: readonly Prerequisite[];
   /** The whole statement, where the engine keeps it as it was written. */
   readonly sql: string | null;
+  /** What the statement says of the whole table, such as STRICT; made only with the statement itself. */
+  readonly options: readonly string[];
   /** What the table has and nobody makes anew: triggers, rules, policies, partitions. */
   readonly leftBehind: readonly string[];
 }

@@ -44,6 +44,11 @@ export interface Dialect {
   /** `table` is in this engine's own words. */
   statements(table: TableDescription): TableStatements;
   exists(access: SchemaAccess, made: Made): Promise<boolean>;
+  /**
+   * Rows that are equal in columns of these types, as the engine compares them. `rows` is JSON: a list of rows, each the row's key and then its
+   * values as text. Resolves with the keys of the first few groups.
+   */
+  duplicates(access: SchemaAccess, types: readonly string[], rows: string): Promise<readonly (readonly string[])[]>;
   /** False where only a connection that asks for it has its foreign keys enforced. */
   readonly enforcesForeignKeys: boolean;
   /** True where every statement can be undone by a rollback, so that all can be tried beforehand. */

@@ -7,6 +7,8 @@ import { turn } from '../turn.ts';
 import { decodeKey, encodeKey, keyOf } from '../values.ts';
 import { shown, storageClass, Unfit } from './codec.ts';
 import type { SyncDesign } from './designs.ts';
+import { dialectOf } from './dialects.ts';
+import { CollectedValues, doubtfulIndexes } from './duplicates.ts';
 import type { ColumnRule } from './rules.ts';
 import type { TableDesign } from './translate.ts';
 
@@ -29,15 +31,23 @@ export async function inspectValues(
   { sync, tables }: SyncDesign,
   stores: StoresInUse,
 ): Promise<Finding[]> {
-  const { from, name } = sync;
+  const { from, to, name } = sync;
   const store = await stores.open(ctx, { identity: from.identity(ctx), store: from, side: 'legacy' });
+  const used = stores.of(ctx, 'next').find(({ identity }) => identity === to.identity(ctx));
+  const target = used === undefined ? null : await stores.openIfPresent(ctx, used);
+  const dialect = dialectOf(to.kind);
+  // A target that is not there yet cannot be asked; its indexes then refuse what is equal.
+  const ask: Ask = async (types, rows) =>
+    target?.schema === undefined || dialect === null ? [] : dialect.duplicates(target.schema, types, rows);
   const findings: Finding[] = [];
   for (const design of tables) {
-    if (design.columns.some(({ codec }) => codec !== null))
-      findings.push(...(await new Inspection(store, design, `data.${name}: ${design.table.name}`).run(ctx)));
+    if (design.columns.some(({ codec }) => codec !== null) || doubtfulIndexes(design).length > 0)
+      findings.push(...(await new Inspection(store, design, `data.${name}: ${design.table.name}`, ask).run(ctx)));
   }
   return findings;
 }
+
+type Ask = (types: readonly string[], rows: string) => Promise<readonly (readonly string[])[]>;
 
 class Inspection {
   readonly #store: OpenStore;
@@ -45,10 +55,14 @@ class Inspection {
   readonly #about: string;
   readonly #misfits = new Map<ColumnRule, Misfit>();
   readonly #classes = new Map<ColumnRule, Map<string, number>>();
+  readonly #ask: Ask;
+  readonly #collected: readonly CollectedValues[];
   #invalid: string[] = [];
   #rows = 0;
 
-  constructor(store: OpenStore, design: TableDesign, about: string) {
+  constructor(store: OpenStore, design: TableDesign, about: string, ask: Ask) {
+    this.#ask = ask;
+    this.#collected = doubtfulIndexes(design).map((index) => new CollectedValues(index));
     this.#store = store;
     this.#design = design;
     this.#about = about;
@@ -67,7 +81,8 @@ class Inspection {
       const last = rows.at(-1);
       if (last !== undefined) after = keyOf(last, key);
     }
-    return this.#findings(isWhole, isWhole ? this.#rows : await this.#store.count(name));
+    const duplicates = await this.#duplicates();
+    return [...duplicates, ...this.#findings(isWhole, isWhole ? this.#rows : await this.#store.count(name))];
   }
 
   /** A row whose text is not UTF-8 is noted and passed over; the store names its key and gives nothing. */
@@ -103,8 +118,38 @@ class Inspection {
     return rows;
   }
 
+  /** Values that are two in the source and one in the target, by its collation. */
+  async #duplicates(): Promise<Finding[]> {
+    const findings: Finding[] = [];
+    for (const collected of this.#collected) {
+      const { name, rules } = collected.index;
+      const groups = await this.#ask(
+        rules.map(({ declared }) => declared),
+        collected.json(),
+      );
+      if (groups.length === 0) continue;
+      const columns = rules.map(({ column }) => column).join(', ');
+      findings.push({
+        level: 'error',
+        about: this.#about,
+        message: `${name} (${columns}): rows that are equal by ${rules.map(({ declared }) => declared).join(', ')}: ${groups.map((keys) => keys.join(' and ')).join('; ')}`,
+        remedy: 'correct these rows, or name a type that tells them apart',
+      });
+    }
+    return findings;
+  }
+
+  #collect(row: Row, key: string): void {
+    for (const collected of this.#collected)
+      collected.add(
+        key,
+        collected.index.rules.map(({ source }) => row[source] ?? null),
+      );
+  }
+
   #look(row: Row, key: readonly string[]): void {
     this.#rows += 1;
+    if (this.#collected.length > 0) this.#collect(row, encodeKey(keyOf(row, key)));
     for (const rule of this.#design.columns) {
       const value = row[rule.source];
       if (value === undefined || value === null) continue;

@@ -276,3 +276,34 @@ it('a constraint that the target would refuse is found before the copy', async (
   );
   expect(await next.all('SELECT count(*)::int AS count FROM v')).toEqual([{ count: 0 }]);
 });
+
+it('keys that are two in the legacy and one by the collation of the target are told', async () => {
+  await legacy.exec(`
+    CREATE TABLE v (id INTEGER PRIMARY KEY, mail TEXT UNIQUE, part TEXT, UNIQUE (id, mail));
+    INSERT INTO v VALUES (1, 'ann@x', 'a'), (2, 'Bob@x', 'b'), (3, 'ANN@X', 'c'), (4, NULL, NULL), (5, NULL, NULL)`);
+  await next.exec("CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)");
+  const schema = { columns: { 'v.mail': 'text COLLATE no_case' } };
+  expect(await messages(move({ v: {} }, schema))).toEqual([
+    'v_mail_key (mail): rows that are equal by text COLLATE no_case: ["i1"] and ["i3"]',
+  ]);
+  await legacy.exec('DELETE FROM v WHERE id = 3');
+  await data?.close();
+  await run(move({ v: {} }, schema));
+  expect(await next.all("SELECT id FROM v WHERE mail = 'bob@X'")).toEqual([{ id: '2' }]);
+});
+
+it('a look at the rows that takes too long stops, and says how far it came', async () => {
+  await legacy.exec(`
+    CREATE TABLE v (id INTEGER PRIMARY KEY, t TEXT);
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) INSERT INTO v SELECT i, 'x' FROM n;
+    UPDATE v SET t = x'00' WHERE id = 5000`);
+  let nowMs = 0;
+  // Every look at the clock takes three seconds: two at the beginning, and one or two a chunk.
+  ctx = testContext(temp.path, { clock: { ...ctx.clock, monotonicMs: () => (nowMs += 3000) } });
+  const found = await move({ v: {} }).check(ctx);
+  expect(
+    found.filter(({ about }) => about === 'data.main: v').map(({ level, message }) => `${level}: ${message}`),
+  ).toEqual([
+    'warning: 2000 of 5000 rows were looked at in 10 s; a value among the others that does not fit stops the copy',
+  ]);
+});

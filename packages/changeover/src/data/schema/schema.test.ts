@@ -309,3 +309,40 @@ describe('from SQLite to Postgres and back to SQLite', () => {
     expect(after.map(({ n }) => n)).toEqual(['0.1', `1${'0'.repeat(300)}`, '-42']);
   });
 });
+
+describe('from SQLite to SQLite', () => {
+  const LEGACY = `
+    CREATE TABLE a ("k""1" TEXT, k2 INT, v ANY, n INTEGER AS (k2 + 1) STORED, CHECK (k2 <> 3), PRIMARY KEY (k2 DESC, "k""1")) WITHOUT ROWID, STRICT;
+    CREATE UNIQUE INDEX by_lower ON a (lower("k""1")) WHERE k2 IS NOT NULL;
+    CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT 1; END;
+    INSERT INTO a ("k""1", k2, v) VALUES ('x', 1, 1.0), ('y', 2, x'00');`;
+
+  it('uses the statements as they are', async () => {
+    const legacy = await database('sqlite', 'legacy.db');
+    await legacy.exec(LEGACY);
+    const data = moveOf(legacy.address, `${temp.path}/next.db`, { a: {} });
+    const found = await data.check(ctx);
+    expect(found.filter(({ level }) => level === 'error')).toEqual([]);
+    expect(found.map(({ message }) => message)).toContain('not made for the new table: trigger t');
+    await runToReady(data);
+    await using next = openSqlite(`${temp.path}/next.db`, 0);
+    const sql =
+      "SELECT sql FROM sqlite_schema WHERE tbl_name = 'a' AND name NOT LIKE 'changeover%' AND type <> 'trigger'";
+    const lower = (rows: Record<string, unknown>[]) =>
+      rows.map((row) => String(row['sql']).replaceAll('"', '').toLowerCase());
+    expect(lower(await next.all(sql))).toEqual(lower(await legacy.all(sql)));
+    expect(await next.all('SELECT *, typeof(v) AS class FROM a ORDER BY k2')).toEqual(
+      await legacy.all('SELECT *, typeof(v) AS class FROM a ORDER BY k2'),
+    );
+  });
+
+  it('asks about what only the statement says, where columns get other names', async () => {
+    const legacy = await database('sqlite', 'legacy.db');
+    await legacy.exec(LEGACY);
+    const columns = { key1: 'k"1', key2: 'k2', v: 'v', n: 'n' };
+    const refused = moveOf(legacy.address, `${temp.path}/next.db`, { b: { from: 'a', columns } });
+    expect((await errorsOf(refused)).map((message) => message.split(': ')[0])).toEqual(
+      expect.arrayContaining(['by_lower', 'b:WITHOUT ROWID', 'b:STRICT']),
+    );
+  });
+});

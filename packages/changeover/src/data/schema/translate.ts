@@ -112,8 +112,12 @@ class TableTranslator {
       natives: this.#isSameEngine ? natives : [],
       prerequisites: this.#isSameEngine ? this.#source.prerequisites : [],
       sql: this.#verbatim(columnRules),
+      options: [],
       leftBehind: [],
     };
+    if (this.#isSameEngine && table.sql === null && this.#source.sql !== null)
+      for (const option of this.#source.options)
+        if (!this.#isPartOmitted(`${this.#name}:${option}`, option)) this.#refuse(`${this.#name}:${option}`, option);
     if (!this.#isSameEngine) for (const { name, definition } of natives) this.#refuse(name, definition);
     return { table, source: this.#source, columns: columnRules, rules: this.#rules, problems: problemsOf(table, to) };
   }
@@ -135,12 +139,14 @@ class TableTranslator {
       collation: rule.collation,
       default: null,
       generated: null,
-      identity: this.#identity(column, name),
+      identity: this.#identity(column, name, rule),
     };
     return { ...made, default: this.#default(column, made, rule), generated: this.#generated(column, name) };
   }
 
-  #identity(column: ColumnDescription, name: string): ColumnDescription['identity'] {
+  #identity(column: ColumnDescription, name: string, { type }: ColumnRule): ColumnDescription['identity'] {
+    // Where the plan gives the key another type, its values come from elsewhere.
+    if (column.identity !== null && type.kind !== 'integer') return null;
     if (column.identity === null || this.#isSameEngine) return column.identity;
     const isOnlyKey = this.#source.primaryKey.length === 1 && this.#source.primaryKey[0] === column.name;
     if (this.#way.to.kind !== 'sqlite' || isOnlyKey) return 'default';
@@ -356,6 +362,11 @@ function problemsOf(table: TableDescription, to: Dialect): { message: string; re
     problems.push({
       message: `the table's name has more than ${to.nameLimit} bytes`,
       remedy: `tables: { shorter_name: { from: '${table.name}' } }`,
+    });
+  if (to.kind === 'postgres' && !/^[^.]+(\.[^.]+)?$/.test(table.name))
+    problems.push({
+      message: 'a dot stands between a schema and a table',
+      remedy: `tables: { other_name: { from: '${table.name}' } }`,
     });
   if (to.kind === 'sqlite' && /^sqlite_/i.test(table.name))
     problems.push({

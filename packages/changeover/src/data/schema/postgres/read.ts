@@ -194,6 +194,7 @@ export async function readPostgresTable(access: SchemaAccess, store: string, tab
       .map(({ name, definition }): NativeConstraint => ({ name, definition })),
     prerequisites: [...prerequisites.values()],
     sql: null,
+    options: [],
     leftBehind: (await access.query(LEFT_BEHIND, [oid])).map(([what]) => String(what)),
   };
 }

@@ -32,8 +32,15 @@ export const postgresDialect: Dialect = {
     return type.kind === 'text' && format !== undefined ? `to_char(now() AT TIME ZONE 'UTC', '${format}')` : null;
   },
   statements,
+  duplicates,
   exists,
 };
+
+async function duplicates(access: SchemaAccess, types: readonly string[], rows: string): Promise<string[][]> {
+  const values = types.map((type, index) => `(r ->> ${index + 1})::${type}`);
+  const sql = `SELECT json_agg(r ->> 0) FROM json_array_elements($1::json) AS e(r) GROUP BY ${values.join(', ')} HAVING count(*) > 1 LIMIT 3`;
+  return (await access.query(sql, [rows])).map(([keys]) => JSON.parse(String(keys)) as string[]);
+}
 
 function postgresLiteral(value: Value): string {
   if (value === null) return 'NULL';

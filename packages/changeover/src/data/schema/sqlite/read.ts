@@ -38,8 +38,10 @@ export async function readSqliteTable(access: SchemaAccess, store: string, table
     .filter((row) => Number(row[3]) > 0)
     .sort((a, b) => Number(a[3]) - Number(b[3]))
     .map((row) => String(row[0]));
-  const [options] = await access.query("SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?", [table]);
-  const hasRowid = Number(options?.[0]) === 0;
+  const [flags] = await access.query("SELECT wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ?", [
+    table,
+  ]);
+  const hasRowid = Number(flags?.[0]) === 0;
   const triggers = await access.query(
     "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? AND name NOT LIKE 'changeover\\_%' ESCAPE '\\'",
     [table],
@@ -54,6 +56,7 @@ export async function readSqliteTable(access: SchemaAccess, store: string, table
     natives: [],
     prerequisites: [],
     sql,
+    options: [...(hasRowid ? [] : ['WITHOUT ROWID']), ...(Number(flags?.[1]) === 1 ? ['STRICT'] : [])],
     leftBehind: triggers.map(([name]) => `trigger ${String(name)}`),
   };
 }

@@ -23,11 +23,21 @@ export const sqliteDialect: Dialect = {
     return word === 'current_date' ? 'CURRENT_DATE' : null;
   },
   statements,
+  duplicates,
   exists: async (access: SchemaAccess, { kind, name }: Made) => {
     const type = kind === 'table' ? 'table' : 'index';
     return (await access.query('SELECT 1 FROM sqlite_schema WHERE type = ? AND name = ?', [type, name])).length > 0;
   },
 };
+
+async function duplicates(access: SchemaAccess, types: readonly string[], rows: string): Promise<string[][]> {
+  const values = types.map((type, index) => {
+    const collation = /\bcollate\s+("[^"]+"|\w+)/i.exec(type)?.[1];
+    return `CAST(value ->> ${index + 1} AS TEXT)${collation === undefined ? '' : ` COLLATE ${collation}`}`;
+  });
+  const sql = `SELECT json_group_array(value ->> 0) FROM json_each(?) GROUP BY ${values.join(', ')} HAVING count(*) > 1 LIMIT 3`;
+  return (await access.query(sql, [rows])).map(([keys]) => JSON.parse(String(keys)) as string[]);
+}
 
 function sqliteLiteral(value: Value): string {
   if (value === null) return 'NULL';
