@@ -42,7 +42,18 @@ async function checkDesign(ctx: Context, design: SyncDesign, stores: StoresInUse
   // Values are read only when it is settled what becomes of them.
   if (!findings.some(({ level }) => level === 'error')) findings.push(...(await inspectValues(ctx, design, stores)));
   findings.push(...(await checkReferences(ctx, design, stores)));
+  findings.push(...(await checkObstacle(ctx, design, stores)));
   return findings;
+}
+
+async function checkObstacle(ctx: Context, { sync, tables }: SyncDesign, stores: StoresInUse): Promise<Finding[]> {
+  if (tables.every(({ table }) => table.foreignKeys.length === 0)) return [];
+  const identity = sync.to.identity(ctx);
+  const used = stores.of(ctx, 'next').find((one) => one.identity === identity);
+  const target = used === undefined ? null : await stores.openIfPresent(ctx, used);
+  if (target?.schema === undefined) return [];
+  const obstacle = (await dialectOf(sync.to.kind)?.foreignKeyObstacle(target.schema)) ?? null;
+  return obstacle === null ? [] : [{ level: 'error', about: identity, ...obstacle }];
 }
 
 async function checkReferences(ctx: Context, { sync, tables }: SyncDesign, stores: StoresInUse): Promise<Finding[]> {

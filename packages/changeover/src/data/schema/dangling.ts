@@ -23,6 +23,15 @@ export async function findDangling(
       const foreignKey = source.foreignKeys.find(({ name }) => name === made.source);
       const parent = designs.find((design) => design.source.name === foreignKey?.parent)?.source;
       if (foreignKey === undefined || parent === undefined) continue;
+      if (!isUnique(parent, foreignKey.parentColumns)) {
+        findings.push({
+          level: 'error',
+          about: about(table.name),
+          message: `${made.name}: ${parent.name} (${foreignKey.parentColumns.join(', ')}) is not unique, so nothing may point at it in the target`,
+          remedy: `CREATE UNIQUE INDEX on it in the legacy, or leave it out: schema: { omit: ['${made.name}'] }`,
+        });
+        continue;
+      }
       const found = await lookFor(access, dialect, { source, parent, foreignKey, key: await key(source.name) });
       if (found.rows === 0) continue;
       const more = found.rows > found.keys.length ? '; …' : '';
@@ -34,6 +43,18 @@ export async function findDangling(
       });
     }
   return findings;
+}
+
+/** Without columns it is the primary key that is pointed at. */
+function isUnique({ primaryKey, indexes }: TableDescription, columns: readonly string[]): boolean {
+  const sorted = (names: readonly (string | null)[]) => JSON.stringify(names.toSorted());
+  const unique = indexes.filter(({ isUnique: own, where, isNative }) => own && where === null && !isNative);
+  return (
+    (columns.length === 0 && primaryKey.length > 0) ||
+    [primaryKey, ...unique.map(({ terms }) => terms.map(({ column }) => column))].some(
+      (names) => sorted(names) === sorted(columns),
+    )
+  );
 }
 
 interface Reference {

@@ -44,6 +44,8 @@ export interface Dialect {
   /** `table` is in this engine's own words. */
   statements(table: TableDescription): TableStatements;
   exists(access: SchemaAccess, made: Made): Promise<boolean>;
+  /** What keeps us from writing rows in any order into tables with foreign keys; null where nothing does. */
+  foreignKeyObstacle(access: SchemaAccess): Promise<{ readonly message: string; readonly remedy: string } | null>;
   /**
    * Rows that are equal in columns of these types, as the engine compares them. `rows` is JSON: a list of rows, each the row's key and then its
    * values as text. Resolves with the keys of the first few groups.

@@ -275,6 +275,42 @@ it('a constraint that the target would refuse is found before the copy', async (
     /refused `ALTER TABLE "v" ADD CONSTRAINT "v_check_1".*operator does not exist: text > integer/s,
   );
   expect(await next.all('SELECT count(*)::int AS count FROM v')).toEqual([{ count: 0 }]);
+  const own = { [postgres(next.address).identity({ root: '' })]: { isNew: false, names: ['table v'] } };
+  await data?.schema?.remove(ctx, own);
+  expect(await next.all("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")).toEqual([]);
+});
+
+it('a role that may not write children before their parents is told what it needs', async () => {
+  await legacy.exec(
+    'CREATE TABLE p (id INTEGER PRIMARY KEY, n INT); CREATE TABLE c (id INTEGER PRIMARY KEY, p INT REFERENCES p, n INT REFERENCES p(n))',
+  );
+  const role = `mover_${Date.now()}`;
+  await next.exec(`CREATE ROLE ${role} LOGIN; GRANT CREATE ON SCHEMA public TO ${role}`);
+  const owner = next.address;
+  const address = new URL(owner);
+  address.username = role;
+  const moved = (data = createDataMove([
+    sync({
+      name: 'main',
+      from: sqlite(legacy.address),
+      to: postgres(address.href),
+      tables: { p: {}, c: {} },
+      schema: 'create',
+    }),
+  ]));
+  expect(await errors(moved)).toEqual([
+    {
+      message: 'c_n_fkey: p (n) is not unique, so nothing may point at it in the target',
+      remedy: "CREATE UNIQUE INDEX on it in the legacy, or leave it out: schema: { omit: ['c_n_fkey'] }",
+    },
+    {
+      message: 'the foreign keys to be made would refuse a child that is moved before its parent, or cascade',
+      remedy: `GRANT SET ON PARAMETER session_replication_role TO ${role}`,
+    },
+  ]);
+  await legacy.exec('CREATE UNIQUE INDEX by_n ON p (n)');
+  await next.exec(`GRANT SET ON PARAMETER session_replication_role TO ${role}`);
+  expect(await errors(moved)).toEqual([]);
 });
 
 it('keys that are two in the legacy and one by the collation of the target are told', async () => {

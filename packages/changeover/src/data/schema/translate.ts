@@ -111,7 +111,8 @@ class TableTranslator {
       foreignKeys: this.#source.foreignKeys.flatMap((key) => this.#foreignKey(key)),
       natives: this.#isSameEngine ? natives : [],
       prerequisites: this.#isSameEngine ? this.#source.prerequisites : [],
-      sql: this.#verbatim(columnRules),
+      // After all others: a part that is left out keeps the statement from being used.
+      sql: this.#verbatim(),
       options: [],
       leftBehind: [],
     };
@@ -123,11 +124,10 @@ class TableTranslator {
   }
 
   /** SQLite keeps a table's statement: between two SQLite files with nothing renamed, changed or left out it is used as it is. */
-  #verbatim(columnRules: readonly ColumnRule[]): string | null {
+  #verbatim(): string | null {
     const { sql, name } = this.#source;
-    const isUntouched =
-      this.#isSameEngine && this.#keepsNames && name === this.#name && columnRules.every(({ isNamed }) => !isNamed);
-    return isUntouched && this.#omitted.size === 0 ? sql : null;
+    const isUntouched = this.#isSameEngine && this.#keepsNames && name === this.#name;
+    return isUntouched && !this.#rules.some(({ isNamed }) => isNamed) ? sql : null;
   }
 
   #column(column: ColumnDescription, name: string, rule: ColumnRule): ColumnDescription {

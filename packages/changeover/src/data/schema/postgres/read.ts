@@ -94,7 +94,7 @@ const CONSTRAINTS = `
 const INDEXES = `
   SELECT json_build_object('name', x.relname, 'isUnique', i.indisunique,
     'isConstraint', EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = x.oid AND c.contype = 'u'),
-    'isNative', i.indexprs IS NOT NULL OR m.amname <> 'btree' OR i.indnatts <> i.indnkeyatts OR i.indnullsnotdistinct
+    'isNative', i.indexprs IS NOT NULL OR m.amname <> 'btree' OR i.indnatts <> i.indnkeyatts OR coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false)
       OR EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = x.oid AND c.contype = 'u' AND c.condeferrable),
     'terms', (SELECT json_agg(json_build_object('column', a.attname, 'isDescending', i.indoption[k.ord - 1] & 1 = 1,
         'collation', CASE WHEN a.attcollation <> i.indcollation[k.ord - 1] THEN i.indcollation[k.ord - 1]::regcollation::text END)

@@ -33,8 +33,28 @@ export const postgresDialect: Dialect = {
   },
   statements,
   duplicates,
+  foreignKeyObstacle,
   exists,
 };
+
+/** Parameters have rights of their own since version 15. */
+const PARAMETER_RIGHTS_VERSION = 150_000;
+
+async function foreignKeyObstacle(access: SchemaAccess): Promise<{ message: string; remedy: string } | null> {
+  const [role] = await access.query(
+    "SELECT rolsuper, quote_ident(current_user), current_setting('server_version_num') FROM pg_roles WHERE rolname = current_user",
+  );
+  const [isSuperuser, user, version] = role ?? [];
+  if (isSuperuser === 't') return null;
+  if (Number(version) >= PARAMETER_RIGHTS_VERSION) {
+    const [right] = await access.query("SELECT has_parameter_privilege('session_replication_role', 'SET')");
+    if (right?.[0] === 't') return null;
+  }
+  return {
+    message: 'the foreign keys to be made would refuse a child that is moved before its parent, or cascade',
+    remedy: `GRANT SET ON PARAMETER session_replication_role TO ${String(user)}`,
+  };
+}
 
 async function duplicates(access: SchemaAccess, types: readonly string[], rows: string): Promise<string[][]> {
   const values = types.map((type, index) => `(r ->> ${index + 1})::${type}`);

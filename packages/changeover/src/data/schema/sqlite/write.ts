@@ -24,6 +24,8 @@ export const sqliteDialect: Dialect = {
   },
   statements,
   duplicates,
+  // Our own connections do not ask for them to be enforced.
+  foreignKeyObstacle: () => Promise.resolve(null),
   exists: async (access: SchemaAccess, { kind, name }: Made) => {
     const type = kind === 'table' ? 'table' : 'index';
     return (await access.query('SELECT 1 FROM sqlite_schema WHERE type = ? AND name = ?', [type, name])).length > 0;
