@@ -43,6 +43,32 @@ const uuid = fc.uuid();
 const FROM_SQLITE: readonly Case[] = [
   { type: 'INTEGER', values: fc.oneof(int64, whole(-10, 10)) },
   { type: 'REAL', values: storable },
+  {
+    type: 'TEXT',
+    column: 'varchar(5)',
+    values: fc.oneof(fc.string({ unit: 'binary', maxLength: 6 }), clean),
+    hasMisfits: true,
+  },
+  { type: 'TEXT', column: 'char(5)', values: fc.string({ maxLength: 6 }), hasMisfits: true },
+  {
+    type: 'NUMERIC',
+    column: 'numeric(10,2)',
+    values: fc.oneof<fc.Arbitrary<Value>[]>(
+      whole(-(10 ** 9), 10 ** 9),
+      fc.integer({ min: -(10 ** 6), max: 10 ** 6 }).map((value) => value / 100),
+      finite,
+    ),
+    hasMisfits: true,
+  },
+  {
+    type: 'NUMERIC',
+    column: { type: 'timestamptz(0)', from: 'unix-milliseconds' },
+    values: fc.oneof<fc.Arbitrary<Value>[]>(
+      whole(0, 10 ** 6),
+      whole(0, 10 ** 6).map((value) => value * 1000n),
+    ),
+    hasMisfits: true,
+  },
   { type: 'TEXT', values: text.map((value) => value.toWellFormed()), hasMisfits: true },
   { type: 'VARCHAR(5)', values: clean },
   { type: 'BLOB', values: bytes },

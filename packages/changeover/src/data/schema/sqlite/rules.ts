@@ -3,6 +3,7 @@ import { affinityOf } from '../../stores/sqlite/shape.ts';
 import type { RawCodec } from '../codec.ts';
 import * as codecs from '../codecs.ts';
 import type { ColumnDescription, ColumnType } from '../description.ts';
+import { limited } from '../limits.ts';
 import type { TypeRule, TypeRules } from '../rules.ts';
 import { times } from '../times.ts';
 
@@ -76,7 +77,7 @@ export function sqliteTo(engine: TypedEngine): TypeRules {
         verdict: isExact ? 'exact' : 'lossy',
         reason: `as the plan says${howRead}${isExact ? '' : `: ${lost}`}`,
         remedy: null,
-        codec: codec.raw,
+        codec: limited(codec.raw, type, written),
       };
     },
   };
