@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startChild } from '../../testing/child.ts';
-import { openSqlite, testPostgres, testSqlite, type TestDatabase } from '../../testing/databases.ts';
+import { openSqlite, testPostgres, testSqlite } from '../../testing/databases.ts';
 import { startPostgres, type ThrowawayPostgres } from '../../testing/postgres.ts';
 import { tempFolder } from '../../testing/temp.ts';
 
@@ -14,7 +14,7 @@ const LEGACY = `
   INSERT INTO parents VALUES (1, 'a', 1), (2, 'b', 2);
   INSERT INTO children VALUES (1, 1, 'x'), (2, 2, NULL);`;
 
-const EVERYTHING: Readonly<Record<TestDatabase['kind'], string>> = {
+const EVERYTHING: Readonly<Record<'sqlite' | 'postgres', string>> = {
   sqlite:
     "SELECT type || ' ' || name AS what FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE 'changeover_%' ORDER BY 1",
   postgres: `
@@ -23,7 +23,7 @@ const EVERYTHING: Readonly<Record<TestDatabase['kind'], string>> = {
       AND conname NOT LIKE 'changeover%' AND contype <> 'n' ORDER BY 1`,
 };
 
-const MADE: Readonly<Record<TestDatabase['kind'], readonly string[]>> = {
+const MADE: Readonly<Record<'sqlite' | 'postgres', readonly string[]>> = {
   sqlite: ['index children_by_parent', 'table children', 'table parents'],
   postgres: [
     'S children_id_seq',

@@ -12,7 +12,7 @@ import { createDataMove, sync } from '../move.ts';
 import { postgres } from '../stores/postgres/index.ts';
 import { sqlite } from '../stores/sqlite/index.ts';
 
-type Kind = TestDatabase['kind'];
+type Kind = 'sqlite' | 'postgres';
 
 let server: ThrowawayPostgres;
 let temp: TempFolder;
