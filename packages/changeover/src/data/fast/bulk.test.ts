@@ -410,6 +410,7 @@ describe('SQLite to Postgres', () => {
     };
     const old = contextOf({ faults });
     await data.prepare(old);
+    // Whoever raises the epoch ends the connections of older owners: they meet the gate, or that.
     await expect(
       (async () => {
         await data.copy(old);
@@ -417,7 +418,7 @@ describe('SQLite to Postgres', () => {
         await Promise.all(raised);
         await data.copy(contextOf({ runId: 'again' }));
       })(),
-    ).rejects.toMatchObject({ code: 'CHG_DATA_EPOCH_STALE' });
+    ).rejects.toThrow(/this process acts for epoch 1|Connection terminated/);
     await Promise.all(raised);
     const before = await ledger(next);
     await sleep(300);
