@@ -64,6 +64,8 @@ export async function testPostgres(url: string): Promise<TestDatabase> {
 /** A connection of its own to a database that is there already. */
 export async function connectPostgres(address: string): Promise<TestDatabase> {
   const client = new pg.Client(address);
+  // Without a listener a lost connection would end the process; the next statement meets it.
+  client.on('error', () => undefined);
   await client.connect();
   let isOpen = true;
   const close = async () => {

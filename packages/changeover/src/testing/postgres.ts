@@ -9,8 +9,10 @@ import { promisify } from 'node:util';
 export interface ThrowawayPostgres {
   /** Connection string of the superuser `app` and the database `postgres`. */
   readonly url: string;
-  /** Process id of the postmaster. */
+  /** Process id of the postmaster; another one after `crash`. */
   readonly pid: number;
+  /** Ends the server as a power cut would (an immediate stop), starts it again on the same address, and resolves when it has recovered. */
+  crash(): Promise<void>;
   /** Ends the server and removes its folder. */
   stop(): Promise<void>;
 }
@@ -64,8 +66,9 @@ async function launch(native: string): Promise<ThrowawayPostgres> {
   };
   const server = [path.join(native, 'bin/postgres'), '-D', data, '-p', String(port)];
   for (const [name, value] of Object.entries(settings)) server.push('-c', `${name}=${value}`);
-  // The shell outlives a killed parent: its standard input ends with the parent, and then it ends the server.
-  const script = '"$@" </dev/null >/dev/null 2>"$LOG" & echo $!; read -r _; kill -INT $!; wait $!; rm -rf "$FOLDER"';
+  // The shell outlives a killed parent: its standard input ends with the parent, and then it ends the server. Each line before that is a crash.
+  const script = `start() { "$@" </dev/null >/dev/null 2>>"$LOG" & echo $!; }; start "$@"
+    while read -r _; do kill -QUIT $!; wait $!; start "$@"; done; kill -INT $!; wait $!; rm -rf "$FOLDER"`;
   const keeper = spawn('/bin/sh', ['-c', script, 'sh', ...server], {
     ...owner,
     cwd: folder,
@@ -79,10 +82,14 @@ async function launch(native: string): Promise<ThrowawayPostgres> {
     keeper.stdin.end();
     await ended;
   };
-  const [line] = (await once(keeper.stdout, 'data')) as [Buffer];
-  const pid = Number(line.toString());
-  try {
+  let pid = 0;
+  const started = async () => {
+    const [line] = (await once(keeper.stdout, 'data')) as [Buffer];
+    pid = Number(line.toString());
     await ready(pid, data);
+  };
+  try {
+    await started();
   } catch (error) {
     const log = await readFile(path.join(folder, 'log'), 'utf8');
     await stop();
@@ -92,16 +99,26 @@ async function launch(native: string): Promise<ThrowawayPostgres> {
   keeper.unref();
   (keeper.stdin as unknown as { unref(): void }).unref();
   (keeper.stdout as unknown as { unref(): void }).unref();
-  return { url: `postgres://app@127.0.0.1:${port}/postgres`, pid, stop };
+  return {
+    url: `postgres://app@127.0.0.1:${port}/postgres`,
+    get pid() {
+      return pid;
+    },
+    crash: async () => {
+      keeper.stdin.write('\n');
+      await started();
+    },
+    stop,
+  };
 }
 
 async function ready(pid: number, data: string): Promise<void> {
   const deadline = performance.now() + START_TIMEOUT_MS;
   while (performance.now() < deadline) {
     process.kill(pid, 0);
-    // The last line of the pid file is the state of the server.
+    // The first line of the pid file is the process, the last one the state of the server.
     const state = await readFile(path.join(data, 'postmaster.pid'), 'utf8').catch(() => '');
-    if (state.trimEnd().endsWith('ready')) return;
+    if (state.startsWith(`${pid}\n`) && state.trimEnd().endsWith('ready')) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   throw new Error(`not ready after ${START_TIMEOUT_MS} ms`);
