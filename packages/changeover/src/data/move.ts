@@ -152,7 +152,10 @@ class DataMove implements DataPort {
 
   async prepareReverse(ctx: Context): Promise<void> {
     for (const used of this.#stores.of(ctx, 'next')) {
-      await this.#capture(ctx, used, await this.#stores.open(ctx, used));
+      const store = await this.#stores.open(ctx, used);
+      // What was never there is not lost: until the switch nobody but us writes to this side.
+      if ((await store.capture.isInstalled?.()) === false) await store.capture.install(used.tables);
+      else await this.#capture(ctx, used, store);
     }
   }
 
@@ -168,7 +171,7 @@ class DataMove implements DataPort {
     const isReady = await this.#isReady(ctx, direction);
     for (const used of this.#stores.of(ctx, sourceSide(direction))) {
       const store = await this.#stores.open(ctx, used);
-      if (isReady && (await store.capture.intact()).length > 0) await this.#capture(ctx, used, store);
+      if (isReady && (await damagesOf(store)).length > 0) await this.#capture(ctx, used, store);
       for (;;) {
         await turn(ctx);
         const batch = await store.capture.pending(BATCH_CHANGES);
@@ -322,8 +325,9 @@ class DataMove implements DataPort {
 
   /** Where something of ours was taken away, it is put back, and the tables concerned are compared whole. */
   async #capture(ctx: Context, used: UsedStore, store: OpenStore): Promise<void> {
-    const damages = await store.capture.intact();
-    if (damages.length > 0) {
+    const damages = await damagesOf(store);
+    const isLost = damages.length > 0;
+    if (isLost) {
       this.#built.clear();
       // A column that came meanwhile would otherwise be left behind, and no comparison of the columns that move would show it.
       const errors = (await checkMappings(ctx, used.syncs, this.#stores)).filter(({ level }) => level === 'error');
@@ -333,7 +337,7 @@ class DataMove implements DataPort {
       }
       ctx.report.warn(`${used.identity}: captured anew and compared whole, since ${damages.join('; ')}`);
     }
-    await store.capture.install(used.tables);
+    await store.capture.install(used.tables, { isLost });
   }
 
   async #applier(ctx: Context, direction: Direction): Promise<Applier> {
@@ -355,7 +359,7 @@ class DataMove implements DataPort {
         if (batch.changes.length + batch.rescan.length === 0) break;
         applied += await (await this.#applier(ctx, direction)).apply(ctx, used, batch);
       }
-      const damages = await store.capture.intact();
+      const damages = await damagesOf(store);
       if (damages.length > 0)
         throw new ChangeoverError('CHG_DATA_CAPTURE_BROKEN', { store: used.identity, what: damages.join('; ') });
     }
@@ -414,6 +418,11 @@ class DataMove implements DataPort {
 
 function stateFolder(ctx: Context): string {
   return path.join(ctx.stateDir, 'data');
+}
+
+/** What is wrong with a capture that was made before. Where all of it was taken away, nothing is left that could be found damaged. */
+async function damagesOf({ capture }: OpenStore): Promise<readonly string[]> {
+  return (await capture.isInstalled?.()) === false ? ['nothing of the capture is there'] : capture.intact();
 }
 
 /** A new side whose tables are still to be made has nothing in them to touch. */

@@ -82,12 +82,17 @@ export interface ChangeBatch {
  * happens between `pending` and `acknowledge` is never lost.
  */
 export interface Capture {
-  /** Idempotent. After it resolves, every later committed change of `tables` is captured. */
-  install(tables: readonly string[]): Promise<void>;
+  /**
+   * Idempotent. After it resolves, every later committed change of `tables` is captured. `isLost`: there was a capture before, and nobody knows what
+   * was written since it went, so every table that is not captured any more is to be compared whole. Default false.
+   */
+  install(tables: readonly string[], options?: { readonly isLost: boolean }): Promise<void>;
   pending(limit: number): Promise<ChangeBatch>;
   acknowledge(batch: ChangeBatch): Promise<void>;
-  /** Empty when everything that `install` made is still as it was made. */
+  /** Empty when everything that `install` made is still as it was made, and where it made nothing. */
   intact(): Promise<readonly string[]>;
+  /** False before the first `install`, and after everything that it made was taken away. Absent where that is kept outside of the store. */
+  isInstalled?(): Promise<boolean>;
   remove(): Promise<void>;
 }
 

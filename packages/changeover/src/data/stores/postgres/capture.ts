@@ -24,7 +24,7 @@ export class PostgresCapture implements Capture {
    * One table a transaction. CREATE TRIGGER waits for every transaction that has written the table, so nothing older is still unseen, and
    * nothing later is uncaptured.
    */
-  async install(tables: readonly string[]): Promise<void> {
+  async install(tables: readonly string[], { isLost } = { isLost: false }): Promise<void> {
     const connection = this.#connection;
     const home = await connection.home();
     await this.#log.create();
@@ -33,9 +33,13 @@ export class PostgresCapture implements Capture {
       if (known.get(table) === true) continue;
       const shape = await this.#freshShapeOf(table);
       connection.ctx.faults.at('data.capture.installing');
-      await connection.change(table, (session) => this.#installTable(session, home, shape, known.has(table)));
+      await connection.change(table, (session) => this.#installTable(session, home, shape, isLost || known.has(table)));
       connection.ctx.faults.at('data.capture.installed');
     }
+  }
+
+  async isInstalled(): Promise<boolean> {
+    return this.#log.exists();
   }
 
   async pending(limit: number): Promise<ChangeBatch> {
@@ -77,7 +81,7 @@ export class PostgresCapture implements Capture {
     });
   }
 
-  async #installTable(session: Session, home: string, shape: PostgresShape, wasKnown: boolean): Promise<void> {
+  async #installTable(session: Session, home: string, shape: PostgresShape, wasCaptured: boolean): Promise<void> {
     await session.query(`LOCK TABLE ${shape.qualified} IN SHARE ROW EXCLUSIVE MODE`);
     const partitions = await partitionsOf(session, shape.qualified);
     for (const table of [shape.qualified, ...partitions])
@@ -85,7 +89,7 @@ export class PostgresCapture implements Capture {
     await session.query(`DROP TRIGGER IF EXISTS ${CAPTURE_TRIGGER} ON ${shape.qualified}`);
     await session.query(captureFunctionSql(home, shape));
     for (const sql of captureTriggerSql(home, shape, partitions)) await session.query(sql);
-    await this.#log.record(session, shape, fingerprintSql, wasKnown);
+    await this.#log.record(session, shape, fingerprintSql, wasCaptured);
   }
 }
 

@@ -103,10 +103,10 @@ export class ChangeLog {
     session: Session,
     shape: PostgresShape,
     fingerprint: (table: string) => string,
-    wasKnown: boolean,
+    wasCaptured: boolean,
   ): Promise<void> {
     const home = await this.#connection.home();
-    if (wasKnown) await session.query(`INSERT INTO ${home}.changeover_changes (tbl) VALUES ($1)`, [shape.name]);
+    if (wasCaptured) await session.query(`INSERT INTO ${home}.changeover_changes (tbl) VALUES ($1)`, [shape.name]);
     await session.query(
       `INSERT INTO ${home}.changeover_captured VALUES ($1, ${fingerprint('$2')})
        ON CONFLICT (tbl) DO UPDATE SET fingerprint = excluded.fingerprint`,

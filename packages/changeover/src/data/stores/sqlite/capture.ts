@@ -34,7 +34,7 @@ export class SqliteCapture implements Capture {
     this.#watermarkFile = path.join(connection.ctx.stateDir, 'data', `watermark-${fileId}.json`);
   }
 
-  async install(tables: readonly string[]): Promise<void> {
+  async install(tables: readonly string[], { isLost } = { isLost: false }): Promise<void> {
     const connection = this.#connection;
     const shapes = tables.map((table) => readShape(connection, table));
     if (this.#exists() && shapes.every((shape) => this.#damage(shape) === null)) return;
@@ -49,9 +49,13 @@ export class SqliteCapture implements Capture {
       const columns = connection.all("SELECT name FROM pragma_table_info('changeover_changes')").map(([name]) => name);
       for (let slot = 0; slot < width; slot++)
         if (!columns.includes(`k${slot}`)) connection.exec(`ALTER TABLE changeover_changes ADD COLUMN k${slot}`);
-      for (const shape of shapes) this.#installTable(shape);
+      for (const shape of shapes) this.#installTable(shape, isLost);
     });
     connection.ctx.faults.at('data.capture.installed');
+  }
+
+  async isInstalled(): Promise<boolean> {
+    return this.#connection.read(() => this.#exists());
   }
 
   async pending(limit: number): Promise<ChangeBatch> {
@@ -129,7 +133,7 @@ export class SqliteCapture implements Capture {
     return this.#connection.all("SELECT 1 FROM sqlite_schema WHERE name = 'changeover_captured'").length > 0;
   }
 
-  #installTable(shape: SqliteShape): void {
+  #installTable(shape: SqliteShape, isLost: boolean): void {
     const connection = this.#connection;
     const known = connection.all('SELECT 1 FROM changeover_captured WHERE tbl = ?', shape.name).length > 0;
     const damaged = known && this.#damage(shape) !== null;
@@ -139,7 +143,8 @@ export class SqliteCapture implements Capture {
       connection.exec(trigger.sql);
     }
     // Nobody knows what was written while the triggers were away.
-    if (damaged) connection.statement('INSERT INTO changeover_changes (tbl, rescan) VALUES (?, 1)').run(shape.name);
+    if (damaged || isLost)
+      connection.statement('INSERT INTO changeover_changes (tbl, rescan) VALUES (?, 1)').run(shape.name);
     connection.statement('INSERT OR REPLACE INTO changeover_captured VALUES (?, ?)').run(shape.name, shape.sql);
   }
 

@@ -34,7 +34,7 @@ export class LogicalCapture implements Capture {
   }
 
   /** The slot is made when the publication names the tables, since what was committed before that is not in it. */
-  async install(tables: readonly string[]): Promise<void> {
+  async install(tables: readonly string[], { isLost: wasLost } = { isLost: false }): Promise<void> {
     await this.#log.create();
     let name = await this.#slot.name();
     const isLost = name !== null && (await this.#slot.damages(name)).length > 0;
@@ -46,8 +46,12 @@ export class LogicalCapture implements Capture {
     const missing = tables.filter((table) => isLost || known.get(table) !== true);
     if (name !== null && missing.length === 0) return;
     name ??= await this.#slot.create();
-    for (const table of missing.toSorted()) await this.#publish(name, table, known.has(table));
+    for (const table of missing.toSorted()) await this.#publish(name, table, wasLost || known.has(table));
     this.#connection.ctx.faults.at('data.capture.installed');
+  }
+
+  async isInstalled(): Promise<boolean> {
+    return this.#log.exists();
   }
 
   async pending(limit: number): Promise<ChangeBatch> {
@@ -87,7 +91,7 @@ export class LogicalCapture implements Capture {
   }
 
   /** Under a lock on the table, so that no transaction that wrote it before is still to commit. */
-  async #publish(name: string, table: string, wasKnown: boolean): Promise<void> {
+  async #publish(name: string, table: string, wasCaptured: boolean): Promise<void> {
     const shape = await this.#freshShapeOf(table);
     await this.#connection.change(table, async (session) => {
       await session.query(`LOCK TABLE ${shape.qualified} IN SHARE ROW EXCLUSIVE MODE`);
@@ -97,7 +101,7 @@ export class LogicalCapture implements Capture {
         [name, shape.oid],
       );
       if (there?.[0] !== 't') await session.query(`ALTER PUBLICATION ${name} ADD TABLE ONLY ${shape.qualified}`);
-      await this.#log.record(session, shape, fingerprintSql, wasKnown);
+      await this.#log.record(session, shape, fingerprintSql, wasCaptured);
     });
   }
 
