@@ -36,6 +36,10 @@ const REFUSED = /does not accept writes|database is locked|lock timeout/;
 const seen = new Map<string, number>();
 const note = (what: string) => seen.set(what, (seen.get(what) ?? 0) + 1);
 
+class Unequal extends Error {
+  override readonly name = 'Unequal';
+}
+
 class NotTheOwner extends Error {
   override readonly name = 'NotTheOwner';
 }
@@ -117,7 +121,9 @@ class Mover {
     if (direction === 'forward') {
       await this.#data.prepare(this.#ctx);
       this.#world.isPrepared = true;
-      await this.#data.copy(this.#ctx);
+      // Whoever follows too early must not get in the way of a chunk that was read and is not written yet.
+      const both = await Promise.allSettled([this.#data.copy(this.#ctx), this.#data.catchUp(this.#ctx, direction)]);
+      for (const work of both) if (work.status === 'rejected') throw work.reason;
       await this.#data.prepareReverse(this.#ctx);
     }
     await this.#data.catchUp(this.#ctx, direction);
@@ -143,15 +149,18 @@ class Mover {
 
   async #verify(verify: () => ReturnType<DataPort['verify']>): Promise<void> {
     const verdicts = await this.steps.freely(verify);
-    expect(verdicts.filter(({ outcome }) => outcome === 'FAIL')).toEqual([]);
+    const failed = verdicts.filter(({ outcome }) => outcome === 'FAIL');
+    if (failed.length > 0) throw new Unequal(JSON.stringify(failed));
   }
 
   #mayGiveUp(error: unknown): boolean {
     if (this.#isDead) return true;
     if (this.epoch === this.#world.epoch) return false;
-    // Somebody else owns the move by now: its calls fail at the gate, at the journal, or with the connection that was ended.
+    // Somebody else owns the move by now: its calls fail at the gate, at the journal, or with the connection that was ended. And what it compares
+    // without a write may have gone on since it looked who serves.
     return (
       error instanceof NotTheOwner ||
+      error instanceof Unequal ||
       (error instanceof ChangeoverError && error.code === 'CHG_DATA_EPOCH_STALE') ||
       /terminat|not queryable|connection/i.test(String(error))
     );
