@@ -100,7 +100,15 @@ const postgresEngine: Engine = {
   store: (address) => postgres(address),
 };
 
-const ENGINES: readonly Engine[] = [sqliteEngine, postgresEngine];
+/** The same, whose changes are read from the write-ahead log. */
+const postgresLogEngine: Engine = {
+  ...postgresEngine,
+  name: 'postgres+log',
+  create: async (folder, name) => ({ ...(await postgresEngine.create(folder, name)), engine: postgresLogEngine }),
+  store: (address) => postgres(address, { capture: 'log' }),
+};
+
+const ENGINES: readonly Engine[] = [sqliteEngine, postgresEngine, postgresLogEngine];
 
 export function engineNamed(name: string): Engine {
   const engine = ENGINES.find((one) => one.name === name);
@@ -115,4 +123,5 @@ export const PAIRS: readonly (readonly [string, string])[] = [
   ['postgres', 'postgres'],
   ['sqlite', 'sqlite'],
   ['postgres', 'sqlite'],
+  ['postgres+log', 'postgres+log'],
 ];

@@ -74,9 +74,10 @@ export class Steps {
     }
   }
 
-  /** Lets the first call that waits pass, and resolves when the actor waits again or `work` has come to its end. */
-  async pass(work: Promise<unknown>): Promise<void> {
-    this.#waiting.shift()?.pass();
+  /** Lets the first call that waits pass, or the last, and resolves when the actor waits again or `work` has come to its end. */
+  async pass(work: Promise<unknown>, which: 'first' | 'last' = 'first'): Promise<void> {
+    const call = which === 'first' ? this.#waiting.shift() : this.#waiting.pop();
+    call?.pass();
     await this.settled(work);
   }
 
