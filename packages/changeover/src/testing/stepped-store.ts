@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { OpenStore, Store, StoreLock } from '../plan/stores.ts';
 
 /** Thrown into whoever waits at a step of an actor that has died. */
-export class Died extends Error {
+class Died extends Error {
   override readonly name = 'Died';
 }
 
