@@ -10,14 +10,16 @@ import type { CrashPoint } from '../plan/crash-points.ts';
 import type { DataPort } from '../plan/ports.ts';
 import { startChild } from '../testing/child.ts';
 import { testContext } from '../testing/context.ts';
-import { connectPostgres, testPostgres, testSqlite, type TestDatabase } from '../testing/databases.ts';
+import { connectPostgres, testMariadb, testPostgres, testSqlite, type TestDatabase } from '../testing/databases.ts';
+import { mariadbIsMissing, startMariadb } from '../testing/mariadb.ts';
 import { startPostgres, type ThrowawayPostgres } from '../testing/postgres.ts';
 import { tempFolder, type TempFolder } from '../testing/temp.ts';
 import { createDataMove, sync } from './move.ts';
+import { mariadb } from './stores/mariadb/index.ts';
 import { postgres } from './stores/postgres/index.ts';
 import { sqlite } from './stores/sqlite/index.ts';
 
-type Kind = TestDatabase['kind'];
+type Kind = 'sqlite' | 'postgres';
 
 const EVENTS: Readonly<Record<Kind, string>> = {
   sqlite: 'CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, at REAL, note TEXT UNIQUE)',
@@ -518,6 +520,37 @@ describe('an apply', () => {
     await addMany(both.legacy, 30);
     await caughtUp(owner);
     expect(await both.legacy.all('SELECT id FROM changeover_changes')).toEqual([]);
+  });
+});
+
+const isMissing = await mariadbIsMissing();
+describe.skipIf(isMissing !== null)(`with MariaDB${isMissing === null ? '' : `: ${isMissing}`}`, () => {
+  // debezium#3970, as above.
+  it('everything of the capture that was taken away is noticed, and the table compared whole', async () => {
+    const maria = await startMariadb();
+    cleanups.push(() => maria.stop());
+    const legacy = await testMariadb(maria.url);
+    cleanups.push(() => legacy.close());
+    await legacy.exec('CREATE TABLE events (id INT PRIMARY KEY, kind VARCHAR(20) NOT NULL)');
+    await legacy.exec("INSERT INTO events VALUES (1, 'press'), (2, 'press')");
+    const next = await database('sqlite', 'next', 'CREATE TABLE events (id INTEGER PRIMARY KEY, kind TEXT NOT NULL)');
+    const data = createDataMove([
+      sync({ name: 'main', from: mariadb(legacy.address), to: sqlite(next.address), tables: { events: {} } }),
+    ]);
+    cleanups.push(() => data.close());
+    const owner = { data, ctx: testContext(temp.path) };
+    await copied(owner);
+    const triggers = await legacy.all(
+      "SELECT TRIGGER_NAME AS name FROM information_schema.TRIGGERS WHERE TRIGGER_NAME LIKE 'changeover_capture%'",
+    );
+    for (const { name } of triggers) await legacy.exec(`DROP TRIGGER \`${String(name)}\``);
+    await legacy.exec('DROP TABLE changeover_captured');
+    await legacy.exec("UPDATE events SET kind = 'unseen' WHERE id = 2");
+    await caughtUp(owner);
+    expect(await rows(next)).toEqual([
+      { id: 1, kind: 'press' },
+      { id: 2, kind: 'unseen' },
+    ]);
   });
 });
 

@@ -17,7 +17,7 @@ import { createDataMove, sync } from './move.ts';
 import { postgres } from './stores/postgres/index.ts';
 import { sqlite } from './stores/sqlite/index.ts';
 
-type Kind = TestDatabase['kind'];
+type Kind = 'sqlite' | 'postgres';
 
 const SCHEMA: Readonly<Record<Kind, string>> = {
   sqlite: 'CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, note TEXT UNIQUE)',
@@ -310,7 +310,7 @@ class World {
 }
 
 /** Takes the row that holds the note out, and puts it under the key. */
-function put(kind: Kind, id: number, text: string): string[] {
+function put(kind: TestDatabase['kind'], id: number, text: string): string[] {
   if (kind === 'sqlite') return [`INSERT OR REPLACE INTO events (id, note) VALUES (${id}, '${text}')`];
   return [
     `DELETE FROM events WHERE id = ${id} OR note = '${text}'`,
@@ -373,7 +373,7 @@ class Write implements Command {
     return `${this.#what}(${this.#id}, ${this.#other}, ${this.#note})${this.#isElsewhere ? ' elsewhere' : ''}`;
   }
 
-  #statements({ rows }: World, kind: Kind): string[] {
+  #statements({ rows }: World, kind: TestDatabase['kind']): string[] {
     const [id, other] = [this.#id, this.#other];
     switch (this.#what) {
       case 'put':

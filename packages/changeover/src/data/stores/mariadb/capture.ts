@@ -48,7 +48,7 @@ export class MariadbCapture implements Capture {
    * CREATE TRIGGER waits for every transaction that has touched the table, so nothing older is still unseen, and nothing later is uncaptured.
    * A table that was captured before is compared whole: nobody knows what was written while its triggers were away.
    */
-  async install(tables: readonly string[]): Promise<void> {
+  async install(tables: readonly string[], { isLost } = { isLost: false }): Promise<void> {
     const { main } = this.#connection;
     if (!(await this.#exists())) await this.#connection.change('changeover_captured', (run) => run(CAPTURED));
     const cascades = await readCascades(main, tables);
@@ -61,10 +61,14 @@ export class MariadbCapture implements Capture {
         continue;
       this.#connection.ctx.faults.at('data.capture.installing');
       await this.#installTable(table, tables, cascades);
-      await this.#settle(table, tables, cascades, former !== undefined);
+      await this.#settle(table, tables, cascades, isLost || former !== undefined);
       this.#connection.ctx.faults.at('data.capture.installed');
     }
     await this.#dropFormerLogs(tables);
+  }
+
+  async isInstalled(): Promise<boolean> {
+    return this.#exists();
   }
 
   async pending(limit: number): Promise<ChangeBatch> {
