@@ -4,14 +4,14 @@
  *
  *   npm run soak -- --minutes 20                 as long; default 5
  *   npm run soak -- --seed 7                     the same choices again; default: told at the start
- *   npm run soak -- --pair sqlite-postgres       one pair only; may be repeated
+ *   npm run soak -- --pair sqlite-postgres       one pair of engines only (sqlite, postgres, postgres+log); may be repeated
  *
  * The last line is `rows lost 0, rows duplicated 0, rows different 0, kills N`; anything else ends with 1.
  */
 import { parseArgs } from 'node:util';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { PAIRS } from './engines.ts';
+import { engineNamed, PAIRS } from './engines.ts';
 import { soak } from './soak.ts';
 
 // Many processes are started from the same sources.
@@ -31,11 +31,9 @@ function positive(name: string, text: string): number {
   return value;
 }
 
-const pairs = values.pair.map((name) => {
-  const pair = PAIRS.find((one) => one.join('-') === name);
-  if (pair === undefined)
-    throw new Error(`--pair: expected one of ${PAIRS.map((one) => one.join('-')).join(', ')}, got ${name}`);
-  return pair;
+const pairs = values.pair.map((name): readonly [string, string] => {
+  const [legacy = '', next = ''] = name.split('-');
+  return [engineNamed(legacy).name, engineNamed(next).name];
 });
 
 const isGood = await soak({
