@@ -85,11 +85,6 @@ export class LogicalCapture implements Capture {
       await this.#connection.change('changeover_changes', (session) => this.#log.drop(session));
   }
 
-  async lagBytes(): Promise<number> {
-    const name = await this.#slot.name();
-    return name === null ? 0 : this.#slot.lagBytes(name);
-  }
-
   /** Under a lock on the table, so that no transaction that wrote it before is still to commit. */
   async #publish(name: string, table: string, wasCaptured: boolean): Promise<void> {
     const shape = await this.#freshShapeOf(table);
