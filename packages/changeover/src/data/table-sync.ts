@@ -3,6 +3,7 @@ import type { Context } from '../plan/context.ts';
 import type { Key, LedgerEntry, OpenStore, Row, WriteBatch } from '../plan/stores.ts';
 import type { Direction } from '../plan/words.ts';
 import type { ChangedKeys } from './changed-keys.ts';
+import { chunksOf } from './chunks.ts';
 import { UniqueConflict } from './conflict.ts';
 import type { Lookups } from './lookups.ts';
 import type { TableMap } from './mapping.ts';
@@ -243,12 +244,7 @@ export class TableSync {
     const made = new Map<string, Row>();
     const stays = new Set<string>();
     const fates: Fate[] = [];
-    for (let after: Key | null = null, isLast = false; !isLast;) {
-      await turn(ctx);
-      const rows: Row[] = await this.source.chunk(map.source.name, after, this.chunkRows);
-      isLast = rows.length < this.chunkRows;
-      const last = rows.at(-1);
-      if (last !== undefined) after = keyOf(last, map.source.key);
+    for await (const rows of chunksOf(ctx, this.source, map.source, this.chunkRows)) {
       const mapped = await this.#mapper.map(ctx, map, rows);
       for (const row of mapped.rows) made.set(encodeKey(keyOf(row, map.target.key)), row);
       for (const fate of mapped.fates) {
