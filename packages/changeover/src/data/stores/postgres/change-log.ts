@@ -78,13 +78,18 @@ export class ChangeLog {
     await this.#connection.main.query(`DELETE FROM ${log} WHERE id = ANY ($1::uuid[])`, [batch.token as Token]);
   }
 
+  /** The tables that are captured. */
+  async tables(): Promise<string[]> {
+    const home = await this.#connection.home();
+    const names = await this.#connection.main.query(`SELECT tbl FROM ${home}.changeover_captured ORDER BY tbl`);
+    return names.map(([name]) => name ?? '');
+  }
+
   /** The tables that are captured, and whether what `fingerprint` gives for each is still what it was. */
   async captured(fingerprint: (table: string) => string): Promise<{ table: string; isIntact: boolean }[]> {
     const home = await this.#connection.home();
-    const names = await this.#connection.main.query(`SELECT tbl FROM ${home}.changeover_captured ORDER BY tbl`);
     const captured: { table: string; isIntact: boolean }[] = [];
-    for (const [name] of names) {
-      const table = name ?? '';
+    for (const table of await this.tables()) {
       const shape = await this.#shapeOf(table);
       const [row] = await this.#connection.main.query(
         `SELECT fingerprint = ${fingerprint('$2')} FROM ${home}.changeover_captured WHERE tbl = $1`,

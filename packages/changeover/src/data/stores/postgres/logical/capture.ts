@@ -114,10 +114,12 @@ export class LogicalCapture implements Capture {
   /** Moves what the slot holds into the log of keys. */
   async #drain(name: string): Promise<void> {
     const end = await this.#slot.flushed();
-    const tables = await this.#tablesByName();
+    let tables: ReadonlyMap<string, PostgresShape> | null = null;
     for (;;) {
       let isOurs = false;
       const endLsn = await this.#slot.read(name, async (part, session) => {
+        if (part.length === 0) return;
+        tables ??= await this.#tablesByName();
         const keys = new Map<string, LoggedKey>();
         for (const decoded of part) {
           if (decoded.kind === 'begin') isOurs = false;
@@ -145,7 +147,7 @@ export class LogicalCapture implements Capture {
   /** The captured tables by schema and name, as the slot calls them. */
   async #tablesByName(): Promise<Map<string, PostgresShape>> {
     const tables = new Map<string, PostgresShape>();
-    for (const { table } of await this.#log.captured(fingerprintSql)) {
+    for (const table of await this.#log.tables()) {
       const shape = await this.#shapeOf(table);
       const [row] = await this.#connection.main.query(
         'SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1',
