@@ -1,10 +1,10 @@
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import mysql from 'mysql2/promise';
+import { keepServer } from './kept-server.ts';
 import { freePort } from './ports.ts';
 
 const run = promisify(execFile);
@@ -104,35 +104,15 @@ async function launch(settings: readonly string[]): Promise<ThrowawayMariadb> {
     '--skip-name-resolve',
     ...settings,
   ];
-  // The shell outlives a killed parent: its standard input ends with the parent, and then it ends the server.
-  const script = '"$@" </dev/null >/dev/null 2>"$LOG" & echo $!; read -r _; kill -KILL $!; wait $!; rm -rf "$FOLDER"';
-  const keeper = spawn('/bin/sh', ['-c', script, 'sh', ...server], {
-    cwd: folder,
-    detached: true,
-    stdio: ['pipe', 'pipe', 'ignore'],
-    env: { ...process.env, FOLDER: folder, LOG: path.join(folder, 'log') },
-  });
-  const ended = once(keeper, 'exit');
-  const stop = async () => {
-    keeper.ref();
-    keeper.stdin.end();
-    await ended;
-  };
-  const [line] = (await once(keeper.stdout, 'data')) as [Buffer];
-  const pid = Number(line.toString());
   const url = `mariadb://root@127.0.0.1:${port}`;
-  try {
-    await ready(pid, url);
-  } catch (error) {
-    const log = await readFile(path.join(folder, 'log'), 'utf8');
-    await stop();
-    throw new Error(`mariadb did not start:\n${log}`, { cause: error });
-  }
-  // A test that forgets to stop the server is not kept alive by it.
-  keeper.unref();
-  (keeper.stdin as unknown as { unref(): void }).unref();
-  (keeper.stdout as unknown as { unref(): void }).unref();
-  return { url, pid, stop };
+  const kept = await keepServer({
+    name: 'mariadb',
+    folder,
+    command: server,
+    signals: { end: 'KILL', crash: 'KILL' },
+    ready: (pid) => ready(pid, url),
+  });
+  return { url, pid: kept.pid, stop: () => kept.stop() };
 }
 
 async function ready(pid: number, url: string): Promise<void> {

@@ -1,10 +1,10 @@
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { access, chmod, chown, cp, mkdir, mkdtemp, readFile, rename, rm, symlink } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { arch, platform, tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { keepServer } from './kept-server.ts';
+import { freePort } from './ports.ts';
 
 export interface ThrowawayPostgres {
   /** Connection string of the superuser `app` and the database `postgres`. */
@@ -66,49 +66,21 @@ async function launch(native: string): Promise<ThrowawayPostgres> {
   };
   const server = [path.join(native, 'bin/postgres'), '-D', data, '-p', String(port)];
   for (const [name, value] of Object.entries(settings)) server.push('-c', `${name}=${value}`);
-  // The shell outlives a killed parent: its standard input ends with the parent, and then it ends the server. Each line before that is a crash.
-  const script = `start() { "$@" </dev/null >/dev/null 2>>"$LOG" & echo $!; }; start "$@"
-    while read -r _; do kill -QUIT $!; wait $!; start "$@"; done; kill -INT $!; wait $!; rm -rf "$FOLDER"`;
-  const keeper = spawn('/bin/sh', ['-c', script, 'sh', ...server], {
-    ...owner,
-    cwd: folder,
-    detached: true,
-    stdio: ['pipe', 'pipe', 'ignore'],
-    env: { ...process.env, FOLDER: folder, LOG: path.join(folder, 'log') },
+  const kept = await keepServer({
+    name: 'postgres',
+    folder,
+    command: server,
+    owner,
+    signals: { end: 'INT', crash: 'QUIT' },
+    ready: (pid) => ready(pid, data),
   });
-  const ended = once(keeper, 'exit');
-  const stop = async () => {
-    keeper.ref();
-    keeper.stdin.end();
-    await ended;
-  };
-  let pid = 0;
-  const started = async () => {
-    const [line] = (await once(keeper.stdout, 'data')) as [Buffer];
-    pid = Number(line.toString());
-    await ready(pid, data);
-  };
-  try {
-    await started();
-  } catch (error) {
-    const log = await readFile(path.join(folder, 'log'), 'utf8');
-    await stop();
-    throw new Error(`postgres did not start:\n${log}`, { cause: error });
-  }
-  // A test that forgets to stop the server is not kept alive by it.
-  keeper.unref();
-  (keeper.stdin as unknown as { unref(): void }).unref();
-  (keeper.stdout as unknown as { unref(): void }).unref();
   return {
     url: `postgres://app@127.0.0.1:${port}/postgres`,
     get pid() {
-      return pid;
+      return kept.pid;
     },
-    crash: async () => {
-      keeper.stdin.write('\n');
-      await started();
-    },
-    stop,
+    crash: () => kept.crash(),
+    stop: () => kept.stop(),
   };
 }
 
@@ -159,14 +131,4 @@ async function exists(file: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
