@@ -16,6 +16,10 @@ const order = {
 };
 
 const src = '^packages/changeover/src/';
+
+/** The same inside packages/runtime/src: each may import itself and what stands before it. */
+const layers = ['errors.ts', 'config', 'observe', 'health', 'security', 'pipeline', 'services', 'http', 'runtime.ts'];
+const runtime = '^packages/runtime/src/';
 // A test lies beside its file: changeover.test.ts follows the rule of changeover.ts.
 const area = (name) => (name.endsWith('.ts') ? `${src}${name.replace('.ts', '[.]')}` : `${src}${name}/`);
 // A child is a program that a test starts.
@@ -28,15 +32,25 @@ const ordered = Object.entries(order).map(([name, may]) => ({
   to: { path: src, pathNot: [name, ...may, 'testing'].map(area) },
 }));
 
-/** What other workspaces may import of the package: the files that its package.json exports. */
-const { exports } = JSON.parse(readFileSync(new URL('packages/changeover/package.json', import.meta.url), 'utf8'));
-const entries = Object.values(exports)
-  .map((target) => target['@changeover/source'])
-  .filter((file) => file !== undefined)
-  .map((file) => `^packages/changeover/${file.slice('./'.length)}$`);
+const layered = layers.map((name, index) => ({
+  name: `runtime-order-${name}`,
+  comment: `${name} may import: ${layers.slice(0, index).join(', ') || 'nothing'}`,
+  from: { path: `${runtime}${name}` },
+  to: { path: runtime, pathNot: layers.slice(0, index + 1).map((own) => `${runtime}${own}`) },
+}));
+
+/** What other workspaces may import of the packages: the files that their package.json exports. */
+const entries = ['changeover', 'runtime'].flatMap((name) => {
+  const { exports } = JSON.parse(readFileSync(new URL(`packages/${name}/package.json`, import.meta.url), 'utf8'));
+  return Object.values(exports)
+    .map((target) => target['@changeover/source'])
+    .filter((file) => file !== undefined)
+    .map((file) => `^packages/${name}/${file.slice('./'.length)}$`);
+});
 
 const rules = [
   ...ordered,
+  ...layered,
   {
     name: 'only-tests-import-testing',
     from: { path: src, pathNot: [area('testing'), isTest] },

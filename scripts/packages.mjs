@@ -82,6 +82,8 @@ async function checkConsumer(root, place, temp, tarball, manifest) {
   const modules = path.join(temp, 'consumer', 'node_modules');
   await mkdir(modules, { recursive: true });
   await run('tar', ['-xzf', tarball, '-C', temp]);
+  // A scope is a folder of its own.
+  await mkdir(path.dirname(path.join(modules, manifest.name)), { recursive: true });
   await rename(path.join(temp, 'package'), path.join(modules, manifest.name));
   for (const dependency of Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies })) {
     const source = [place, root].map((from) => path.join(from, 'node_modules', dependency)).find(existsSync);
