@@ -141,6 +141,34 @@ test('a camera without a picture is an event too', async () => {
   expect(rows(db, 'SELECT * FROM face_recognition_events')).toEqual([]);
 });
 
+test('presses that come while another is looked at are all stored, in their order', async () => {
+  const { app, db } = await start();
+  for (let press = 0; press < 4; press++) await post(app, '/api/trigger-doorbell');
+  await idle(app);
+  const times = rows(db, 'SELECT timestamp FROM events ORDER BY id').map(({ timestamp }) => Number(timestamp));
+  expect(times).toHaveLength(4);
+  expect(times).toEqual(times.toSorted((a, b) => a - b));
+});
+
+test('a press outlives the process that accepted it', async () => {
+  const root = path.join(temp.path, 'killed');
+  await mkdir(root);
+  const env = { DOORBELL_ROOT: root, PORT: '0' };
+  const main = new URL('./main.ts', import.meta.url).pathname;
+  const first = startChild(main, { env });
+  const address = /http:\S+?(?=,)/.exec(await first.line(/^Doorbell at/))?.[0] ?? '';
+  const answer = await call(address, { method: 'POST', path: '/api/trigger-doorbell' });
+  await first.kill('SIGKILL');
+  expect(answer.status).toBe(200);
+  const second = startChild(main, { env });
+  await second.line(/^Doorbell at/);
+  await second.kill('SIGTERM');
+  expect((await second.exited).code).toBe(0);
+  const db = new DatabaseSync(path.join(root, 'data/pipeline.db'));
+  expect(rows(db, 'SELECT event_type FROM events')).toEqual([{ event_type: 'NO_FACES_DETECTED' }]);
+  db.close();
+});
+
 test('presses that come too soon are dropped', async () => {
   const { app, db } = await start({ settings: { hardware: { button_debounce_time: 60 } } });
   for (let press = 0; press < 3; press++) expect((await post(app, '/api/trigger-doorbell')).statusCode).toBe(200);
@@ -191,14 +219,17 @@ test('a passive side answers reads, and refuses everything that writes or uses a
 
 test('becoming passive waits for what was accepted, and new work is refused meanwhile', async () => {
   const { app, db } = await start();
-  await post(app, '/api/trigger-doorbell');
+  let accepted = 0;
+  const ring = async () => {
+    const { statusCode } = await post(app, '/api/trigger-doorbell');
+    if (statusCode === 200) accepted++;
+    return statusCode;
+  };
+  await ring();
   const passive = post(app, '/control/passivate');
-  await until(
-    () => post(app, '/api/trigger-doorbell'),
-    ({ statusCode }) => statusCode === 503,
-  );
+  await until(ring, (statusCode) => statusCode === 503);
   expect((await passive).json()).toEqual({ status: 'passive', idle: true });
-  expect(rows(db, 'SELECT id FROM events')).toHaveLength(1);
+  expect(rows(db, 'SELECT id FROM events')).toHaveLength(accepted);
   expect((await post(app, '/control/passivate')).json()).toEqual({ status: 'passive', idle: true });
 });
 

@@ -17,7 +17,7 @@ const RETENTION_HOUR = 3;
 
 const root = rootFolder();
 const system = await openSystem({ root });
-const { activity, faces, notifications, settings, storage } = system;
+const { activity, bell, faces, notifications, settings, storage } = system;
 const app = await buildApp(system);
 const address = await app.listen(settings.web_interface);
 console.log(`Doorbell at ${address}, data in ${root} and ${storage.kind}${activity.isActive ? '' : ', passive'}`);
@@ -33,6 +33,7 @@ async function stop(): Promise<void> {
   clearTimeout(warmUp);
   await activity.passivate();
   await app.close();
+  await bell.stop();
   await faces.close();
   await storage.close();
 }

@@ -1,17 +1,20 @@
 import { Faces } from '../shared/faces.ts';
+import { createLogger } from '@changeover/runtime';
 import { Activity } from './activity.ts';
+import { Bell } from './bell.ts';
 import { Camera } from './camera.ts';
 import { folders, makeFolders } from './files.ts';
 import { Lamp } from './lamp.ts';
 import { Notifications } from './notifications/notifications.ts';
 import { Telegram } from './notifications/telegram.ts';
 import type { Parts } from './parts.ts';
-import { Press } from './press.ts';
 import { type Configuration, readConfiguration } from './settings.ts';
 import { openStorage } from './storage/open.ts';
 
+const LOG_LEVELS = { DEBUG: 'debug', INFO: 'info', WARNING: 'warn', ERROR: 'error', CRITICAL: 'fatal' } as const;
+
 export interface System extends Parts {
-  readonly press: Press;
+  readonly bell: Bell;
 }
 
 export interface OpenOptions {
@@ -44,7 +47,12 @@ export async function openSystem({
     telegram: telegram(configuration, environment),
   });
   const parts: Parts = { ...configuration, places, activity, storage, faces, camera, lamp: new Lamp(), notifications };
-  return { ...parts, press: new Press(parts) };
+  const bell = new Bell(parts, root, { log: createLogger({ level: LOG_LEVELS[settings.storage.log_level] }) });
+  activity.onChange((isActive) => {
+    if (isActive) bell.start();
+  });
+  if (activity.isActive) bell.start();
+  return { ...parts, bell };
 }
 
 function telegram({ settings, secrets }: Configuration, environment: NodeJS.ProcessEnv) {

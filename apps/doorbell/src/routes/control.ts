@@ -3,7 +3,7 @@ import { HttpError } from '../http.ts';
 import type { System } from '../system.ts';
 
 /** Health for whoever watches this process, control for whoever moves the system. */
-export function controlRoutes(app: FastifyInstance, { activity, storage }: System): void {
+export function controlRoutes(app: FastifyInstance, { activity, bell, storage }: System): void {
   app.get('/health/live', () => ({ status: 'live' }));
 
   app.get('/health/ready', async (_request, reply) => {
@@ -15,7 +15,7 @@ export function controlRoutes(app: FastifyInstance, { activity, storage }: Syste
     return { status: 'ready', passive: !activity.isActive, store: storage.kind };
   });
 
-  app.get('/health/idle', () => ({ idle: activity.isIdle }));
+  app.get('/health/idle', () => ({ idle: bell.isIdle }));
 
   app.post('/control/activate', (request) => {
     requireLocal(request);
@@ -26,7 +26,7 @@ export function controlRoutes(app: FastifyInstance, { activity, storage }: Syste
   app.post('/control/passivate', async (request) => {
     requireLocal(request);
     await activity.passivate();
-    return { status: 'passive', idle: activity.isIdle };
+    return { status: 'passive', idle: bell.isIdle };
   });
 }
 

@@ -16,10 +16,10 @@ const PRIORITIES = new Map<string, NewNotification['priority']>([
 
 /** Button, camera, lamp and messages. */
 export function doorbellRoutes(app: FastifyInstance, system: System): void {
-  const { activity, camera, faces, lamp, notifications, places, press, settings, storage } = system;
+  const { activity, camera, faces, lamp, notifications, places, bell, settings, storage } = system;
 
   app.post('/api/trigger-doorbell', async () => {
-    await press.press();
+    await bell.press();
     return { status: 'success', message: 'Doorbell triggered', timestamp: now().local };
   });
 

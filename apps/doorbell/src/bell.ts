@@ -1,0 +1,148 @@
+import { randomUUID } from 'node:crypto';
+import path from 'node:path';
+import { pipeline, type Logger, type Metrics, type Pipeline, type PipelineStatus } from '@changeover/runtime';
+import { now } from './events.ts';
+import type { Parts } from './parts.ts';
+import { capture } from './stages/capture.ts';
+import { detect } from './stages/detect.ts';
+import { identify } from './stages/identify.ts';
+import { record } from './stages/record.ts';
+import { LAMPS, type Detected, type Rung, type Sighting, type Visit } from './stages/visit.ts';
+
+/** An accepted press keeps trying to be stored for about this time in a store that refuses or does not answer. */
+const STORE_ATTEMPTS = 7;
+const STORE_RETRY_MS = 100;
+const DETECT_ATTEMPTS = 2;
+const MS_PER_SECOND = 1000;
+
+/** The button, and what follows a press: picture, faces, people, event, messages. */
+export class Bell {
+  readonly #parts: Parts;
+  readonly #line: Pipeline<Rung>;
+  /** What ends the activity of a press that is under way. */
+  readonly #underWay = new Map<string, () => void>();
+  readonly #listeners: ((visit: Visit) => void)[] = [];
+  #lastPress = -Infinity;
+
+  /** @param root Accepted presses are kept in a file there until their event is stored. */
+  constructor(parts: Parts, root: string, options: { readonly log: Logger; readonly metrics?: Metrics }) {
+    this.#parts = parts;
+    const { frame_capture: frames, face_detection: detection, event_processing: events } = parts.settings;
+    this.#line = pipeline<Rung>('bell')
+      .stage('capture', {
+        capacity: events.max_queue_size,
+        work: (rung) => {
+          this.#begin(rung);
+          return capture(parts, rung);
+        },
+        timeoutMs:
+          (frames.retry_attempts * (frames.retry_delay + frames.buffer_timeout) + detection.job_timeout) *
+          MS_PER_SECOND,
+      })
+      .stage<Detected>('detect', {
+        capacity: detection.max_queue_size,
+        attempts: DETECT_ATTEMPTS,
+        timeoutMs: detection.job_timeout * MS_PER_SECOND,
+        work: (sighting, context) => this.#detect(sighting, context.attempt),
+      })
+      .stage('identify', {
+        capacity: parts.settings.face_recognition.max_queue_size,
+        attempts: STORE_ATTEMPTS,
+        retryMs: STORE_RETRY_MS,
+        work: (detected) => identify(parts, detected),
+      })
+      .stage('record', {
+        attempts: STORE_ATTEMPTS,
+        retryMs: STORE_RETRY_MS,
+        work: async (visit) => {
+          await record(parts, visit);
+          this.#end(visit);
+        },
+      })
+      .build({ ...options, durable: path.join(root, 'data', 'presses.queue') });
+    this.#line.events.on('failed', ({ item }) => {
+      this.#abandon(item as Rung);
+    });
+  }
+
+  /** Begins to work on what was accepted, also before a restart. */
+  start(): void {
+    if (this.#line.state === 'new') this.#line.start();
+  }
+
+  /** Takes no more presses, and resolves when all that were accepted are stored. */
+  async stop(): Promise<void> {
+    await this.#line.stop();
+  }
+
+  /** True when no accepted press is without its event. */
+  get isIdle(): boolean {
+    return this.#parts.activity.isIdle && this.#line.status().stages[0]?.queue.size === 0;
+  }
+
+  status(): PipelineStatus {
+    return this.#line.status();
+  }
+
+  /** Called with every visit that was stored. */
+  onVisit(listener: (visit: Visit) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /**
+   * Accepts a press and returns its event's id; null where it is dropped, because it came too soon after the last one. It is on the disk when
+   * this resolves.
+   */
+  async press(): Promise<string | null> {
+    const { activity, storage, settings } = this.#parts;
+    return activity.run(async () => {
+      await storage.assertWritable();
+      const at = performance.now();
+      if (at - this.#lastPress < settings.hardware.button_debounce_time * MS_PER_SECOND) return null;
+      this.#lastPress = at;
+      const rung: Rung = { eventId: randomUUID(), ...now() };
+      this.#begin(rung);
+      try {
+        await this.#line.push(rung);
+      } catch (error) {
+        this.#abandon(rung);
+        throw error;
+      }
+      return rung.eventId;
+    });
+  }
+
+  /** Twice is once: a press that was accepted before a restart begins with its first stage. */
+  #begin({ eventId }: Rung): void {
+    if (this.#underWay.has(eventId)) return;
+    this.#parts.lamp.pressed();
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    this.#underWay.set(eventId, () => {
+      this.#underWay.delete(eventId);
+      resolve(undefined);
+    });
+    void this.#parts.activity.goOn(() => promise);
+  }
+
+  #end(visit: Visit): void {
+    this.#parts.lamp.done(LAMPS[visit.type]);
+    for (const listener of this.#listeners) listener(visit);
+    this.#underWay.get(visit.eventId)?.();
+  }
+
+  #abandon({ eventId }: Rung): void {
+    this.#parts.lamp.done('error');
+    this.#underWay.get(eventId)?.();
+  }
+
+  async #detect(sighting: Sighting, attempt: number): Promise<Detected> {
+    try {
+      return await detect(this.#parts, sighting);
+    } catch (error) {
+      if (attempt < DETECT_ATTEMPTS) throw error;
+      // A picture that nobody can search is still a visit.
+      console.error('A picture could not be searched:', error);
+      return { ...sighting, faces: null, seconds: 0 };
+    }
+  }
+}
