@@ -20,6 +20,7 @@ import { SchemaMove } from './schema/schema-move.ts';
 import { checkSchemas } from './schema/check.ts';
 import { Applier } from './applier.ts';
 import { LockedStores, release, type LockedStore } from './locked-data.ts';
+import { nextKeysOf } from './next-keys.ts';
 import { NotReturnable } from './not-returnable.ts';
 import { inParts, withoutTotal } from './progress.ts';
 import { checkData, checkMappings } from './plan-check.ts';
@@ -411,7 +412,7 @@ class DataMove implements DataPort {
   async #sequences(ctx: Context, direction: Direction): Promise<void> {
     for (const used of this.#stores.of(ctx, targetSide(direction))) {
       const store = await this.#stores.open(ctx, used);
-      await store.sequences(used.tables);
+      await store.sequences(used.tables, await nextKeysOf(ctx, this.#stores, used, direction));
     }
   }
 }

@@ -162,8 +162,10 @@ export interface OpenStore {
   ledger(run: string, sync: string): Promise<LedgerEntry[]>;
   /** Deletes all rows of `tables` through the bypass (children first); for a new run on a used target. */
   empty(tables: readonly string[], epoch: number): Promise<void>;
-  /** Sets generators of keys past the highest key of `tables`. */
-  sequences(tables: readonly string[]): Promise<void>;
+  /** The next key that each of `tables` would give by itself. Absent where no generator can be further than the rows. */
+  nextKeys?(tables: readonly string[]): Promise<ReadonlyMap<string, bigint>>;
+  /** Sets generators of keys past the highest key of `tables`, and to `atLeast`, the next key by table, where that is further. */
+  sequences(tables: readonly string[], atLeast?: ReadonlyMap<string, bigint>): Promise<void>;
 
   lock(tables: readonly string[]): Promise<StoreLock>;
   /** Refuses foreign writes of `tables` from now on, outside of a lock. Idempotent. */

@@ -60,7 +60,7 @@ async function checkReferences(ctx: Context, { sync, tables }: SyncDesign, store
   const { from, to, name } = sync;
   const [source, target] = [dialectOf(from.kind), dialectOf(to.kind)];
   const legacy = await stores.open(ctx, { identity: from.identity(ctx), store: from, side: 'legacy' });
-  if (legacy.schema === undefined || source === null || source.enforcesForeignKeys) return [];
+  if (legacy.schema === undefined || source?.mayDangle !== true) return [];
   const found = await findDangling(
     legacy.schema,
     source,

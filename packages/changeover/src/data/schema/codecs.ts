@@ -122,7 +122,7 @@ function numberOf(text: string): Value {
 }
 
 /** A decimal without exponent, plus sign, leading or trailing zeros: equal values have equal texts. */
-function plainDecimal(text: string): string {
+export function plainDecimal(text: string): string {
   const match = /^([+-]?)(\d*)\.?(\d*)(?:e([+-]?\d+))?$/i.exec(text);
   if (match === null) return text;
   const [, sign = '', whole = '', fraction = '', exponent = '0'] = match;

@@ -7,8 +7,8 @@ import type { TableDesign } from './translate.ts';
 const SHOWN_KEYS = 3;
 
 /**
- * Rows whose foreign keys point at nothing. SQLite enforces foreign keys only where the application asks it to, on each connection; the target
- * would refuse them when everything has been copied.
+ * Rows whose foreign keys point at nothing, as the target compares: byte by byte. SQLite enforces foreign keys only where the application asks it
+ * to, on each connection, and MariaDB not where it asks for that; the target would refuse such rows when everything has been copied.
  */
 export async function findDangling(
   access: SchemaAccess,
@@ -69,9 +69,8 @@ async function lookFor(access: SchemaAccess, dialect: Dialect, reference: Refere
   const { source, parent, foreignKey, key } = reference;
   const parentColumns = foreignKey.parentColumns.length > 0 ? foreignKey.parentColumns : parent.primaryKey;
   const isSet = foreignKey.columns.map((column) => `c.${quoted(column)} IS NOT NULL`).join(' AND ');
-  // Byte by byte, as the target compares: a reference that SQLite follows by NOCASE alone leads nowhere there.
   const isSame = foreignKey.columns
-    .map((column, index) => `p.${quoted(parentColumns[index] ?? '')} = c.${quoted(column)} COLLATE BINARY`)
+    .map((column, index) => dialect.isSame(`p.${quoted(parentColumns[index] ?? '')}`, `c.${quoted(column)}`))
     .join(' AND ');
   const rest = `FROM ${quoted(source.name)} AS c WHERE ${isSet} AND NOT EXISTS (SELECT 1 FROM ${quoted(parent.name)} AS p WHERE ${isSame})`;
   const [counted] = await access.query(`SELECT count(*) ${rest}`);

@@ -23,6 +23,12 @@ export interface TableStatements {
   readonly last: readonly Made[];
 }
 
+/** What stands in the way of a table, and what to do about it. */
+export interface Problem {
+  readonly message: string;
+  readonly remedy: string;
+}
+
 /**
  * What making tables has to know of one engine. A new engine is a folder with a `read` and a `write` file, and its type rules, named in
  * `dialects.ts`.
@@ -41,16 +47,21 @@ export interface Dialect {
   literal(value: Value, column: ColumnDescription): string;
   /** The time of the insert, as text or as a time, in the engine's words; null where it has none that is the same. */
   now(word: string, column: ColumnDescription): string | null;
-  /** `table` is in this engine's own words. */
+  /** What this engine cannot make of a table, whatever the rules say; `table` is in its own words, as it is for `statements`. */
+  problems(table: TableDescription): readonly Problem[];
   statements(table: TableDescription): TableStatements;
   exists(access: SchemaAccess, made: Made): Promise<boolean>;
   /** What keeps us from writing rows in any order into tables with foreign keys; null where nothing does. */
-  foreignKeyObstacle(access: SchemaAccess): Promise<{ readonly message: string; readonly remedy: string } | null>;
+  foreignKeyObstacle(access: SchemaAccess): Promise<Problem | null>;
   /**
    * Rows that are equal in columns of these types, as the engine compares them. `rows` is JSON: a list of rows, each the row's key and then its
    * values as text. Resolves with the keys of the first few groups.
    */
   duplicates(access: SchemaAccess, types: readonly string[], rows: string): Promise<readonly (readonly string[])[]>;
+  /** The condition that two values are the same byte by byte, as the new side compares them by default. */
+  isSame(one: string, other: string): string;
+  /** True where rows may point at nothing although there is a foreign key. */
+  readonly mayDangle: boolean;
   /** False where only a connection that asks for it has its foreign keys enforced. */
   readonly enforcesForeignKeys: boolean;
   /** True where every statement can be undone by a rollback, so that all can be tried beforehand. */

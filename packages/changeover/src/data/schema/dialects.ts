@@ -1,5 +1,8 @@
 import type { Store } from '../../plan/stores.ts';
 import type { Dialect } from './dialect.ts';
+import { mariadbToPostgres } from './mariadb/to-postgres.ts';
+import { mariadbToSqlite } from './mariadb/to-sqlite.ts';
+import { mariadbDialect } from './mariadb/write.ts';
 import { postgresEngine } from './postgres/rules.ts';
 import { writtenPostgresType } from './postgres/types.ts';
 import { postgresDialect } from './postgres/write.ts';
@@ -10,13 +13,19 @@ import { sqliteDialect } from './sqlite/write.ts';
 
 type Kind = Store['kind'];
 
-const DIALECTS: Partial<Record<Kind, Dialect>> = { sqlite: sqliteDialect, postgres: postgresDialect };
+const DIALECTS: Partial<Record<Kind, Dialect>> = {
+  sqlite: sqliteDialect,
+  postgres: postgresDialect,
+  mariadb: mariadbDialect,
+};
 
 const RULES: RuleBook = {
   'sqlite sqlite': sameEngine(() => ({ kind: 'native', needs: null })),
   'postgres postgres': sameEngine(writtenPostgresType),
   'sqlite postgres': sqliteTo(postgresEngine),
   'postgres sqlite': keptInSqlite,
+  'mariadb postgres': mariadbToPostgres,
+  'mariadb sqlite': mariadbToSqlite,
 };
 
 /** What a store's engine says about schemas; null for a store that has none. */

@@ -119,7 +119,9 @@ export type Literal =
   | { readonly value: null | boolean | number | bigint | string | Uint8Array; readonly text: string | null }
   | { readonly now: string };
 
-const NOW = /^(current_timestamp|current_date|current_time|now\(\)|datetime\('now'\)|date\('now'\)|time\('now'\))$/i;
+/** `localtimestamp`: as the clock of the session shows it. */
+const NOW =
+  /^((?:current_|local)timestamp(?:\(\d\))?|current_date|current_time|now\(\)|datetime\('now'\)|date\('now'\)|time\('now'\))$/i;
 
 /** `undefined` where the expression is more than a constant. */
 export function literalOf(expression: string, engine: Engine): Literal | undefined {

@@ -1,7 +1,7 @@
 import type { SchemaAccess, Value } from '../../../plan/stores.ts';
 import { literal, quoted } from '../../stores/postgres/text.ts';
 import type { ColumnDescription, ForeignKeyDescription, IndexDescription, TableDescription } from '../description.ts';
-import type { Dialect, Made, TableStatements } from '../dialect.ts';
+import type { Dialect, Made, Problem, TableStatements } from '../dialect.ts';
 import { readPostgresTable } from './read.ts';
 
 /** NAMEDATALEN - 1: what is longer, Postgres cuts off without an error. */
@@ -22,15 +22,28 @@ export const postgresDialect: Dialect = {
   ignoresCase: false,
   reservedColumns: ['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid'],
   enforcesForeignKeys: true,
+  mayDangle: false,
   supportsTransactionalDdl: true,
   quoted,
   read: readPostgresTable,
+  isSame: (one, other) => `${one} = ${other}`,
   literal: postgresLiteral,
   now: (word, { type }) => {
+    const isLocal = word.startsWith('localtimestamp');
+    if (type.kind === 'timestamp' && isLocal && !type.hasZone) return 'LOCALTIMESTAMP';
     if (type.kind === 'timestamp') return type.hasZone ? 'now()' : "(now() AT TIME ZONE 'UTC')";
     const format = UTC_TEXT[word];
     return type.kind === 'text' && format !== undefined ? `to_char(now() AT TIME ZONE 'UTC', '${format}')` : null;
   },
+  problems: ({ name }) =>
+    /^[^.]+(\.[^.]+)?$/.test(name)
+      ? []
+      : [
+          {
+            message: 'a dot stands between a schema and a table',
+            remedy: `tables: { other_name: { from: '${name}' } }`,
+          },
+        ],
   statements,
   duplicates,
   foreignKeyObstacle,
@@ -40,7 +53,7 @@ export const postgresDialect: Dialect = {
 /** Parameters have rights of their own since version 15. */
 const PARAMETER_RIGHTS_VERSION = 150_000;
 
-async function foreignKeyObstacle(access: SchemaAccess): Promise<{ message: string; remedy: string } | null> {
+async function foreignKeyObstacle(access: SchemaAccess): Promise<Problem | null> {
   const [role] = await access.query(
     "SELECT rolsuper, quote_ident(current_user), current_setting('server_version_num') FROM pg_roles WHERE rolname = current_user",
   );

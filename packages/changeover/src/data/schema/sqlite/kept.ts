@@ -38,6 +38,9 @@ export const keptInSqlite: TypeRules = {
   },
 };
 
+/** What is kept as text that does not compare as what it says: no check or generated column may use it. */
+export const NOT_COMPARABLE: ColumnType = { kind: 'native', needs: null };
+
 /** SQLite's own order. */
 function isByteOrder(collation: string | null): boolean {
   return collation === null || /^"?(C|POSIX|ucs_basic)"?$/.test(collation);
@@ -67,11 +70,10 @@ function keptType(type: ColumnType, declared: string): TypeRule {
     case 'text':
       return rule('TEXT', codecs.texts, `text; SQLite does not enforce the length of ${declared}`);
     case 'decimal':
-      return rule(
-        'TEXT',
-        codecs.texts,
-        'exact decimals as text: SQLite orders and adds them as such only after a CAST',
-      );
+      return {
+        ...rule('TEXT', codecs.texts, 'exact decimals as text: SQLite orders and adds them as such only after a CAST'),
+        type: NOT_COMPARABLE,
+      };
     case 'uuid':
     case 'date':
     case 'time':

@@ -171,7 +171,8 @@ function namedCodec(column: ColumnDescription, type: ColumnType): NamedCodec | n
   }
 }
 
-function formCodec(form: ColumnForm, type: ColumnType): NamedCodec | null {
+/** For values in a form that the plan names; null where they cannot become a value of this type. */
+export function formCodec(form: ColumnForm, type: ColumnType): NamedCodec | null {
   if (form.from === 'uuid-bytes') return type.kind === 'uuid' ? exact(codecs.byteUuids) : null;
   if (form.from === 'uuid-hex') return type.kind === 'uuid' ? exact(codecs.hexUuids) : null;
   const raw = times(form);

@@ -11,17 +11,30 @@ export const sqliteDialect: Dialect = {
   ignoresCase: true,
   reservedColumns: [],
   enforcesForeignKeys: false,
+  mayDangle: true,
   supportsTransactionalDdl: true,
   quoted,
   read: readSqliteTable,
+  // A reference that SQLite follows by NOCASE alone leads nowhere elsewhere.
+  isSame: (one, other) => `${one} = ${other} COLLATE BINARY`,
   literal: sqliteLiteral,
   now: (word, { declared }) => {
     if (/^(now\(\)|current_timestamp)$/.test(word))
       return /with time zone|timestamptz/i.test(declared)
         ? "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '+00')"
         : 'CURRENT_TIMESTAMP';
+    if (word === 'localtimestamp') return "(strftime('%Y-%m-%d %H:%M:%S', 'now', 'localtime'))";
     return word === 'current_date' ? 'CURRENT_DATE' : null;
   },
+  problems: ({ name }) =>
+    /^sqlite_/i.test(name)
+      ? [
+          {
+            message: 'names that begin with sqlite_ are reserved',
+            remedy: `tables: { other_name: { from: '${name}' } }`,
+          },
+        ]
+      : [],
   statements,
   duplicates,
   // Our own connections do not ask for them to be enforced.

@@ -147,6 +147,31 @@ export class MariadbConnection {
    * @param work Gets the function that runs one statement.
    */
   async change(what: string, work: (run: (sql: string) => Promise<void>) => Promise<void>): Promise<void> {
+    const { holder } = this;
+    await this.#ddl(what, () =>
+      work(async (sql) => {
+        await this.writer.query('DO 0');
+        await holder.patiently(what, DDL_TIMEOUT_MS, () => holder.query(sql));
+      }),
+    );
+  }
+
+  /**
+   * Statements of the schema that may take long: only their wait for locks is limited. Whoever takes over ends both connections, so the one that
+   * holds the gate may look idle for as long as it takes.
+   */
+  async alter(statements: readonly string[]): Promise<void> {
+    await this.#ddl('the schema', () =>
+      this.writer.unhurried(async () => {
+        for (const sql of statements) {
+          await this.writer.query('DO 0');
+          await this.holder.query(sql);
+        }
+      }),
+    );
+  }
+
+  async #ddl(what: string, work: () => Promise<void>): Promise<void> {
     const { holder, writer } = this;
     this.#assertUnlocked(what);
     await holder.alone(() =>
@@ -155,10 +180,7 @@ export class MariadbConnection {
           writer.transaction(async () => {
             await this.#register(holder, this.#epoch);
             await this.passGate(writer, this.#epoch);
-            await work(async (sql) => {
-              await writer.query('DO 0');
-              await holder.patiently(what, DDL_TIMEOUT_MS, () => holder.query(sql));
-            });
+            await work();
           }),
         ),
       ),

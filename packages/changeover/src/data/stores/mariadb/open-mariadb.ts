@@ -1,5 +1,5 @@
 import type { Context } from '../../../plan/context.ts';
-import type { Key, LedgerEntry, OpenStore, Row, StoreLock, WriteBatch } from '../../../plan/stores.ts';
+import type { Key, LedgerEntry, OpenStore, Row, SchemaAccess, StoreLock, WriteBatch } from '../../../plan/stores.ts';
 import type { Finding, Footprint } from '../../../plan/words.ts';
 import { ChangeoverError } from '../../../errors.ts';
 import { MariadbCapture } from './capture.ts';
@@ -19,6 +19,13 @@ const LOCK_TIMEOUT_MS = 3_000;
 export class OpenMariadb implements OpenStore {
   readonly kind = 'mariadb';
   readonly capture: MariadbCapture;
+  readonly schema: SchemaAccess = {
+    query: (sql) => this.#connection.main.texts(sql),
+    change: async (statements) => {
+      await this.#connection.alter(statements);
+      this.#shapes.clear();
+    },
+  };
   readonly #connection: MariadbConnection;
   readonly #guard: Guard;
   readonly #shapes = new Map<string, MariadbShape>();
@@ -117,8 +124,18 @@ export class OpenMariadb implements OpenStore {
     faults.at('data.empty.done');
   }
 
+  /** Of tables whose key is the column with AUTO_INCREMENT. */
+  async nextKeys(tables: readonly string[]): Promise<ReadonlyMap<string, bigint>> {
+    const next = new Map<string, bigint>();
+    for (const table of tables) {
+      const { counter, key } = await this.shape(table);
+      if (counter !== null && key.length === 1 && key[0] === counter) next.set(table, await this.#nextOf(table));
+    }
+    return next;
+  }
+
   /** InnoDB raises AUTO_INCREMENT with each higher key that is written; only a counter that an application set back is looked after. */
-  async sequences(tables: readonly string[]): Promise<void> {
+  async sequences(tables: readonly string[], atLeast: ReadonlyMap<string, bigint> = new Map()): Promise<void> {
     const counters = (await Promise.all(tables.map((table) => this.shape(table)))).filter(
       ({ counter }) => counter !== null,
     );
@@ -128,9 +145,11 @@ export class OpenMariadb implements OpenStore {
         const [row] = await this.#connection.main.texts(
           `SELECT COALESCE(MAX(${quoted(counter)}), 0) + 1 FROM ${quoted(name)}`,
         );
+        const highest = BigInt(row?.[0] ?? 0);
+        const given = atLeast.get(name) ?? 0n;
+        const next = highest > given ? highest : given;
         // Never lowered: the server takes the highest key where this number is below it.
-        if (BigInt(row?.[0] ?? 0) > (await this.#nextOf(name)))
-          await run(`ALTER TABLE ${quoted(name)} AUTO_INCREMENT = ${row?.[0]}`);
+        if (next > (await this.#nextOf(name))) await run(`ALTER TABLE ${quoted(name)} AUTO_INCREMENT = ${next}`);
       }
     });
   }

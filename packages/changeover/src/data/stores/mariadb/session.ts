@@ -150,6 +150,19 @@ export class Session {
     }
   }
 
+  /** `work` while which the connection may do nothing in a transaction for as long as it takes. MySQL has no limit for that. */
+  async unhurried<T>(work: () => Promise<T>): Promise<T> {
+    const limitTo = async (seconds: number) => {
+      if (this.#isMariadb && this.isConnected) await this.query(`SET SESSION idle_transaction_timeout = ${seconds}`);
+    };
+    await limitTo(0);
+    try {
+      return await work();
+    } finally {
+      await limitTo(IDLE_IN_TRANSACTION_S);
+    }
+  }
+
   async close(): Promise<void> {
     const connection = this.#connection;
     this.#connection = null;

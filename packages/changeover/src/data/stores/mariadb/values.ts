@@ -153,10 +153,24 @@ export function canonicalValue({ kind, scale }: MariadbColumn, value: Value): Va
 /** What a value sorts by: members of an ENUM and of a SET by their numbers, whatever they are called. */
 export function rankOf(column: MariadbColumn, value: Value): string {
   if ((column.kind !== 'enum' && column.kind !== 'set') || typeof value !== 'string') return sqlOf(column, value);
-  const members = [...column.type.matchAll(/'((?:[^']|'')*)'/g)].map(([, member = '']) => member.replaceAll("''", "'"));
+  const members = membersOf(column.type);
   if (column.kind === 'enum') return String(members.indexOf(value) + 1);
   const bits = value === '' ? [] : value.split(',').map((member) => 1n << BigInt(members.indexOf(member)));
   return String(bits.reduce((sum, bit) => sum | bit, 0n));
+}
+
+/** The members of an ENUM or a SET, from its type as the server spells it. */
+export function membersOf(type: string): string[] {
+  return [...type.matchAll(/'((?:[^'\\]|''|\\[^])*)'/g)].map(([, member = '']) =>
+    unescaped(member.replaceAll("''", "'")),
+  );
+}
+
+const ESCAPES: Readonly<Record<string, string>> = { '0': '\0', n: '\n', r: '\r', t: '\t', b: '\b', Z: '\x1a' };
+
+/** `information_schema` writes a backslash before what it takes for special, whatever `sql_mode` says. */
+export function unescaped(text: string): string {
+  return text.replace(/\\([^])/g, (_, character: string) => ESCAPES[character] ?? character);
 }
 
 function integerOf(value: Value): Value {

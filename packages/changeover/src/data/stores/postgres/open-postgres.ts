@@ -136,10 +136,10 @@ export class OpenPostgres implements OpenStore {
     faults.at('data.empty.done');
   }
 
-  async sequences(tables: readonly string[]): Promise<void> {
+  async sequences(tables: readonly string[], atLeast: ReadonlyMap<string, bigint> = new Map()): Promise<void> {
     const shapes: PostgresShape[] = [];
     for (const table of tables) shapes.push(await this.shape(table));
-    await setSequences(this.#connection, shapes);
+    await setSequences(this.#connection, shapes, atLeast);
   }
 
   async lock(tables: readonly string[]): Promise<StoreLock> {

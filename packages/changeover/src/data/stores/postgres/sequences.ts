@@ -5,10 +5,16 @@ import { quoted } from './text.ts';
 /**
  * Sets every sequence behind a column of these tables past the column's highest value: owned ones, identities, and those that a default
  * names. A sequence is never set back, and keys outside of its range are none of its own.
+ *
+ * @param atLeast The next key of a table, where that is to be further than its rows.
  */
-export async function setSequences(connection: PostgresConnection, shapes: readonly PostgresShape[]): Promise<void> {
+export async function setSequences(
+  connection: PostgresConnection,
+  shapes: readonly PostgresShape[],
+  atLeast: ReadonlyMap<string, bigint>,
+): Promise<void> {
   const settings: { sql: string; sequence: string }[] = [];
-  for (const { oid, qualified } of shapes) {
+  for (const { oid, qualified, name, key } of shapes) {
     const found = await connection.main.query(
       `SELECT DISTINCT a.attname, quote_ident(n.nspname) || '.' || quote_ident(s.relname), q.seqincrement > 0,
               q.seqmin, q.seqmax
@@ -28,9 +34,11 @@ export async function setSequences(connection: PostgresConnection, shapes: reado
       const extreme = isRising === 't' ? 'greatest' : 'least';
       const edge = isRising === 't' ? 'max' : 'min';
       const last = `(SELECT CASE WHEN is_called THEN last_value END FROM ${sequence})`;
+      const isKey = isRising === 't' && key.length === 1 && key[0] === column;
+      const given = isKey ? (atLeast.get(name) ?? 1n) - 1n || null : null;
       const sql = `
         SELECT setval($1::regclass, highest) FROM (
-          SELECT ${extreme}((SELECT ${edge}(${quoted(column ?? '')}) FROM ${qualified}), ${last}) AS highest) AS s
+          SELECT ${extreme}((SELECT ${edge}(${quoted(column ?? '')}) FROM ${qualified}), ${last}, ${given ?? 'NULL'}) AS highest) AS s
         WHERE highest BETWEEN ${lowest ?? ''} AND ${highest ?? ''}`;
       settings.push({ sql, sequence: sequence ?? '' });
     }

@@ -152,17 +152,23 @@ export class OpenSqlite implements OpenStore {
   }
 
   /** SQLite raises its own generators when a row with a higher key is written; only their table's absence is looked after. */
-  async sequences(tables: readonly string[]): Promise<void> {
+  async sequences(tables: readonly string[], atLeast: ReadonlyMap<string, bigint> = new Map()): Promise<void> {
     await this.#connection.change(() => {
       for (const table of tables) {
         const shape = this.#shape(table);
         const [key] = shape.key;
         if (!shape.isAutoincrement || key === undefined) continue;
+        // Without a row in the table the generator is not there yet.
         this.#connection
           .statement(
-            `UPDATE sqlite_sequence SET seq = max(seq, (SELECT coalesce(max(${quoted(key)}), 0) FROM ${quoted(table)})) WHERE name = ?`,
+            'INSERT INTO sqlite_sequence (name, seq) SELECT ?1, 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?1)',
           )
           .run(table);
+        this.#connection
+          .statement(
+            `UPDATE sqlite_sequence SET seq = max(seq, ?2 - 1, (SELECT coalesce(max(${quoted(key)}), 0) FROM ${quoted(table)})) WHERE name = ?1`,
+          )
+          .run(table, atLeast.get(table) ?? 1n);
       }
     });
   }
