@@ -13,7 +13,7 @@ import { tempFolder, type TempFolder } from '../../testing/temp.ts';
 import { createDataMove, sync } from '../move.ts';
 import { postgres } from '../stores/postgres/index.ts';
 import { sqlite } from '../stores/sqlite/index.ts';
-import { realText } from './copy-text.ts';
+import { realText } from './text-rows.ts';
 
 /** More than the copy row by row keeps to itself, and with `PADDING` more than one range. */
 const ROWS = 6000;

@@ -5,9 +5,9 @@ import type { Session } from '../stores/postgres/session.ts';
 
 /** More than this is not left waiting in a socket: the producer waits instead. */
 const MAX_WAITING_BYTES = 1 << 20;
-const COPY_DATA = 'd'.charCodeAt(0);
+export const COPY_DATA = 'd'.charCodeAt(0);
 /** Type and length that stand before every message: https://www.postgresql.org/docs/current/protocol-message-formats.html */
-const HEADER_BYTES = 5;
+export const HEADER_BYTES = 5;
 
 /** Takes the bytes of one COPY … FROM STDIN. */
 export interface CopySink {
@@ -17,6 +17,17 @@ export interface CopySink {
   forward(messages: Uint8Array): boolean;
   /** Resolves when more may come; rejects when the server refuses what it got. */
   drained(): Promise<void>;
+  /** Resolves when all that was written has left this process: its bytes may be changed then. */
+  flushed(): Promise<void>;
+}
+
+/** One CopyData message, as a server sends it. */
+export function frame(bytes: Uint8Array): Buffer {
+  const message = Buffer.allocUnsafe(HEADER_BYTES + bytes.length);
+  message[0] = COPY_DATA;
+  message.writeUInt32BE(bytes.length + 4, 1);
+  message.set(bytes, HEADER_BYTES);
+  return message;
 }
 
 /** COPY … FROM STDIN. Resolves with the number of rows when the server has taken all that `feed` wrote. */
@@ -59,6 +70,7 @@ class CopyIn implements pg.Submittable, CopySink {
   readonly #refused = new AbortController();
   #stream: Duplex | null = null;
   #rows = 0;
+  #flushed = Promise.resolve();
   #failure: { readonly error: unknown } | null = null;
 
   constructor(
@@ -98,9 +110,17 @@ class CopyIn implements pg.Submittable, CopySink {
     const stream = this.#open();
     stream.cork();
     stream.write(header);
-    stream.write(bytes);
+    this.#flushed = new Promise((resolve) => {
+      stream.write(bytes, () => {
+        resolve();
+      });
+    });
     stream.uncork();
     if (stream.writableLength > MAX_WAITING_BYTES) await this.drained();
+  }
+
+  async flushed(): Promise<void> {
+    await this.#flushed;
   }
 
   forward(messages: Uint8Array): boolean {

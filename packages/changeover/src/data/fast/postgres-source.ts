@@ -14,7 +14,7 @@ import { quoted } from '../stores/postgres/text.ts';
 import { encodeKey } from '../values.ts';
 import { copyOut, type CopySink } from './copy-streams.ts';
 import type { Stretch, WorkerSetup } from './messages.ts';
-import type { PostgresTarget } from './postgres-target.ts';
+import { builtInType, type PostgresTarget } from './postgres-target.ts';
 import { keysOf, type Range } from './ranges.ts';
 import { RANGE_BYTES, type BulkSource, type Work } from './source.ts';
 import { workerContext } from './worker-context.ts';
@@ -27,7 +27,7 @@ const LEAF_ROWS = 1000;
 /** Types whose binary form means the same in every database and version that has them. */
 const PORTABLE =
   'int2 int4 int8 oid float4 float8 numeric bool bytea text varchar bpchar name uuid date time timetz timestamp timestamptz interval json jsonb inet cidr macaddr macaddr8 bit varbit';
-const BINARY_TYPES = new Set(PORTABLE.split(' ').flatMap((type) => [`pg_catalog.${type}`, `pg_catalog._${type}`]));
+const BINARY_TYPES = new Set(PORTABLE.split(' ').flatMap((type) => [type, `_${type}`]));
 
 /** A table of Postgres, whose rows go from server to server as the servers write and read them. */
 export class PostgresSource implements BulkSource {
@@ -157,7 +157,7 @@ export class PostgresSource implements BulkSource {
 }
 
 function isPortable(source: PostgresColumn, target: PostgresColumn | undefined): boolean {
-  return source.type === target?.type && source.cast === target.cast && BINARY_TYPES.has(source.cast);
+  return source.type === target?.type && source.cast === target.cast && BINARY_TYPES.has(builtInType(source) ?? '');
 }
 
 /**

@@ -19,7 +19,7 @@ import { keysOf, type Range } from './ranges.ts';
 import { workerContext } from './worker-context.ts';
 
 /** Types without a kind of their own that order as the bytes of their text do. */
-const BYTEWISE = new Set(['text', 'varchar', 'uuid'].map((type) => `pg_catalog.${type}`));
+const BYTEWISE: readonly string[] = ['text', 'varchar', 'uuid'];
 
 /** One table of a Postgres that is copied into, over connections of this thread. */
 export class PostgresTarget {
@@ -69,8 +69,9 @@ export class PostgresTarget {
     );
     const others = new Set(collated.map(([name]) => name));
     return key.every((name) => {
-      const { kind, cast } = columnOf(this.shape, name);
-      const isBytewise = kind === 'integer' || kind === 'bytes' || BYTEWISE.has(cast);
+      const column = columnOf(this.shape, name);
+      const { kind } = column;
+      const isBytewise = kind === 'integer' || kind === 'bytes' || BYTEWISE.includes(builtInType(column) ?? '');
       return isBytewise && !others.has(name);
     });
   }
@@ -126,6 +127,11 @@ export class PostgresTarget {
   async close(): Promise<void> {
     await this.#connection.close();
   }
+}
+
+/** The name of a type that every Postgres has, without the quotes of names that are words of SQL; null for any other. */
+export function builtInType({ cast }: PostgresColumn): string | null {
+  return /^pg_catalog\."?(\w+)"?$/.exec(cast)?.[1] ?? null;
 }
 
 /** The kinds of target that a worker can write to. */

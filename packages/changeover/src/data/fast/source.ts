@@ -13,9 +13,12 @@ export interface Work {
   progress(rows: number, bytes: number): void;
 }
 
+/** What was begun in binary goes on as text from its start: a value came up that has no binary form in the target's type. */
+export class FormatChanged extends Error {}
+
 /** One table of a source in its bulk form. One implementation for each kind of source. */
 export interface BulkSource {
-  /** What `copy` writes. */
+  /** What `copy` writes. It may change, once, where `copy` or `compare` throws `FormatChanged`; the work is then done again. */
   readonly format: 'text' | 'binary';
   /** Encoded keys, rising, that cut the table into ranges of about `RANGE_BYTES`. */
   boundaries(work: Work): Promise<string[]>;

@@ -5,38 +5,44 @@ import { readShape, type SqliteShape } from '../stores/sqlite/shape.ts';
 import { quoted } from '../stores/sqlite/text.ts';
 import { readKey, within } from '../stores/sqlite/values.ts';
 import { encodeKey } from '../values.ts';
-import { copyOut, type CopySink } from './copy-streams.ts';
-import { hasSpecials, defineFunctions, lineOf } from './copy-text.ts';
+import { BINARY_HEADER, BINARY_TRAILER, binaryForm, BinaryRows } from './binary-rows.ts';
+import { COPY_DATA, copyOut, frame, HEADER_BYTES, type CopyReader, type CopySink } from './copy-streams.ts';
 import type { Stretch, WorkerSetup } from './messages.ts';
-import type { PostgresTarget } from './postgres-target.ts';
+import { builtInType, type PostgresTarget } from './postgres-target.ts';
 import { keysOf, type Range } from './ranges.ts';
-import { RANGE_BYTES, type BulkSource, type Work } from './source.ts';
+import { NotEncodable, type RowEncoder } from './row-encoder.ts';
+import { FormatChanged, RANGE_BYTES, type BulkSource, type Work } from './source.ts';
+import { SqliteBatch } from './sqlite-batch.ts';
+import { StreamPair } from './stream-pair.ts';
+import { TextRows } from './text-rows.ts';
 import { workerContext } from './worker-context.ts';
 
-/** Text that one query of ours makes: large enough to be cheap, small enough to leave the thread its turns. */
+/** Bytes made at once: large enough to be cheap, small enough to leave the thread its turns. */
 const BATCH_BYTES = 512 << 10;
-const FIRST_BATCH_ROWS = 200;
+const FIRST_BATCH_ROWS = 50;
 const MAX_BATCH_ROWS = 20_000;
 const MIN_RANGE_ROWS = 1000;
-/** Rows by which the length of a line is estimated, at the start of the table and at its end. */
+/** Rows by which the size of a row is estimated, at the start of the table and at its end. */
 const SAMPLE_ROWS = 200;
+/** What a value takes besides itself. */
+const VALUE_BYTES = 4;
 
 interface Batch extends Stretch {
-  readonly bytes: Uint8Array;
+  /** Good until the batch after the next one is made. */
+  readonly bytes: Buffer;
   readonly rows: number;
 }
 
-/**
- * A table of SQLite as COPY text. SQLite itself makes the lines, many rows in one value, so that no row and no cell ever becomes an object
- * of ours: that alone costs more than everything else together.
- */
+/** A table of SQLite in one of COPY's formats: in binary where the columns on both sides are made for each other, else as text. */
 export class SqliteSource implements BulkSource {
-  readonly format = 'text';
+  format: 'text' | 'binary';
   readonly #connection: SqliteConnection;
   readonly #shape: SqliteShape;
-  readonly #plain: string;
-  readonly #escaped: string;
-  readonly #columns: number;
+  readonly #batch: SqliteBatch;
+  readonly #columns: readonly string[];
+  /** Two that take turns: while the bytes of one are on their way the other makes the next. */
+  #encoders: readonly [RowEncoder, RowEncoder];
+  readonly #text: () => [RowEncoder, RowEncoder];
   /** The target's names of the key's columns. */
   readonly #keyColumns: readonly (string | undefined)[];
   #batchRows = FIRST_BATCH_ROWS;
@@ -45,17 +51,19 @@ export class SqliteSource implements BulkSource {
     this.#connection = new SqliteConnection(address.file, address.store, workerContext(setup));
     const encoding = String(this.#connection.all('PRAGMA encoding')[0]?.[0]);
     if (encoding !== 'UTF-8') throw new TypeError(`the text of ${address.store} is ${encoding}`);
-    defineFunctions(this.#connection);
     this.#shape = readShape(this.#connection, setup.sourceTable);
-    const columns = setup.columns.map(([, source], index) => {
-      const kind = target.columns[index]?.kind ?? 'text';
-      const affinity = this.#shape.columns.find(({ name }) => name === source)?.affinity ?? 'blob';
-      return { name: source, kind, affinity };
-    });
-    this.#plain = lineOf(columns, 'plain');
-    this.#escaped = lineOf(columns, 'escaped');
-    this.#columns = columns.length;
+    this.#columns = setup.columns.map(([, source]) => source);
+    this.#batch = new SqliteBatch(this.#connection, this.#shape, this.#columns);
     this.#keyColumns = this.#shape.key.map((key) => setup.columns.find(([, source]) => source === key)?.[0]);
+    const forms = this.#columns.flatMap((name, index) => {
+      const affinity = this.#shape.columns.find((column) => column.name === name)?.affinity ?? 'blob';
+      const column = target.columns[index];
+      return column === undefined ? [] : (binaryForm(affinity, builtInType(column)) ?? []);
+    });
+    const kinds = target.columns.map(({ kind }) => kind);
+    this.#text = () => [new TextRows(kinds), new TextRows(kinds)];
+    this.format = forms.length === this.#columns.length ? 'binary' : 'text';
+    this.#encoders = this.format === 'text' ? this.#text() : [new BinaryRows(forms), new BinaryRows(forms)];
   }
 
   async boundaries(work: Work): Promise<string[]> {
@@ -71,12 +79,19 @@ export class SqliteSource implements BulkSource {
 
   async copy(range: Range, sink: CopySink, work: Work): Promise<string> {
     const hash = createHash('sha256');
-    for await (const { bytes, rows } of this.#batches(range)) {
-      work.check();
+    const isBinary = this.format === 'binary';
+    const send = async (bytes: Buffer) => {
       hash.update(bytes);
+      await sink.flushed();
       await sink.write(bytes);
+    };
+    if (isBinary) await send(BINARY_HEADER);
+    for await (const { bytes, rows } of this.#batches(range, false)) {
+      work.check();
+      await send(bytes);
       work.progress(rows, bytes.length);
     }
+    if (isBinary) await send(BINARY_TRAILER);
     return hash.digest('hex');
   }
 
@@ -84,7 +99,10 @@ export class SqliteSource implements BulkSource {
     return target.hasBytewiseOrder(this.#keyColumns);
   }
 
-  /** Byte by byte: where both sides are written canonically equal bytes are equal rows, and no row has to be taken apart. */
+  /**
+   * Byte by byte: where both sides are written canonically equal bytes are equal rows, and no row has to be taken apart. The target is read in
+   * one go; from the first batch on that differs, batch by batch.
+   */
   async compare(
     range: Range,
     target: PostgresTarget,
@@ -92,43 +110,80 @@ export class SqliteSource implements BulkSource {
   ): Promise<{ rows: number; differing: readonly Stretch[] }> {
     const differing: Stretch[] = [];
     let equal = 0;
-    const order = target.order;
-    for await (const { after, upTo, bytes, rows } of this.#batches(range)) {
+    const batches = this.#batches(range, true);
+    const pull = async () => {
       work.check();
-      const seen: { at: number; isEqual: boolean } = { at: 0, isEqual: true };
-      const sql = `COPY (${target.select({ after, upTo })} ORDER BY ${order}) TO STDOUT`;
-      await copyOut(target.session, sql, {
-        form: 'payload',
-        take: (chunk, from, to) => {
-          const end = seen.at + to - from;
-          seen.isEqual &&= end <= bytes.length && chunk.compare(bytes, seen.at, end, from, to) === 0;
-          seen.at = end;
-          return true;
-        },
-      });
-      if (seen.isEqual && seen.at === bytes.length) equal += rows;
-      else differing.push({ after, upTo });
+      const { value, done } = await batches.next();
+      return done === true ? null : value;
+    };
+    const pass = ({ rows, bytes }: Batch) => {
+      equal += rows;
       work.progress(rows, bytes.length);
+    };
+    let open = await this.#match(target, range, pull, pass);
+    for (; open !== null; open = await pull()) {
+      const rest = [open];
+      if ((await this.#match(target, open, () => Promise.resolve(rest.shift() ?? null), pass)) !== null)
+        differing.push({ after: open.after, upTo: open.upTo });
     }
     return { rows: equal, differing };
   }
 
   close(): Promise<void> {
+    this.#batch.close();
     this.#connection.close();
     return Promise.resolve();
   }
 
+  /** Compares a stretch, whose batches `pull` gives. Resolves with the first batch that differs; what is left of the target is thrown away. */
+  async #match(
+    target: PostgresTarget,
+    stretch: Stretch,
+    pull: () => Promise<Batch | null>,
+    pass: (batch: Batch) => void,
+  ): Promise<Batch | null> {
+    const pair = new StreamPair();
+    const sql = `COPY (${target.select(stretch)} ORDER BY ${target.order}) TO STDOUT (FORMAT ${this.format})`;
+    const isBinary = this.format === 'binary';
+    const reading = pair.read(1, (reader) =>
+      copyOut(target.session, sql, isBinary ? withoutHeader(reader, BINARY_HEADER.length) : reader),
+    );
+    // It is waited for below; until then a failure must not pass for one that nobody sees.
+    reading.catch(() => undefined);
+    try {
+      let batch = await pull();
+      for (let next = batch; next !== null;) {
+        batch = next;
+        await pair.give(0, batch.bytes);
+        if (!pair.isEqual) break;
+        next = await pull();
+        if (next !== null) pass(batch);
+      }
+      if (isBinary) await pair.give(0, frame(BINARY_TRAILER));
+      pair.end(0);
+      await reading;
+      if (pair.isEqual && batch !== null) pass(batch);
+      return pair.isEqual ? null : batch;
+    } catch (error) {
+      pair.end(0);
+      await reading;
+      throw error;
+    }
+  }
+
   /** The range in pieces of about `BATCH_BYTES`; the last one ends where the range does, empty or not. */
-  async *#batches(range: Range): AsyncGenerator<Batch> {
+  async *#batches(range: Range, isFramed: boolean): AsyncGenerator<Batch, undefined> {
     const end = keysOf(range).upTo;
     for (let { after } = keysOf(range), isLast = false; !isLast;) {
       const from: Key | null = after;
-      const [upTo, made]: [Key | null, { bytes: Uint8Array; rows: number }] = await this.#connection.read(() => {
+      const upTo: Key | null = await this.#connection.read(() => {
         const key = this.#keyAt({ after: from, upTo: end }, this.#batchRows - 1);
-        return [key, this.#lines({ after: from, upTo: key ?? end })] as const;
+        this.#batch.fill({ after: from, upTo: key ?? end });
+        return key;
       });
       isLast = upTo === null;
       const last = upTo ?? end;
+      const made = this.#encode(isFramed);
       yield {
         after: from === null ? null : encodeKey(from),
         upTo: last === null ? null : encodeKey(last),
@@ -140,24 +195,17 @@ export class SqliteSource implements BulkSource {
     }
   }
 
-  #lines(range: { readonly after: Key | null; readonly upTo: Key | null }): { bytes: Uint8Array; rows: number } {
-    const plain = this.#query(this.#plain, range);
-    // Most text has nothing to escape; looking for it afterwards is far cheaper than replacing it in every value.
-    return hasSpecials(plain.bytes, plain.rows, this.#columns) ? this.#query(this.#escaped, range) : plain;
-  }
-
-  #query(
-    line: string,
-    range: { readonly after: Key | null; readonly upTo: Key | null },
-  ): { bytes: Uint8Array; rows: number } {
-    const { where, values } = within(this.#shape, range);
-    const order = this.#shape.key.map(quoted).join(', ');
-    // group_concat takes the rows in the order of the subquery: SQLite keeps an ORDER BY there for aggregates that depend on it.
-    const sql = `SELECT CAST(group_concat(line, '') AS BLOB), count(*)
-      FROM (SELECT ${line} AS line FROM ${quoted(this.#shape.name)} ${where} ORDER BY ${order})`;
-    const [row] = this.#connection.all(sql, ...values);
-    const bytes = row?.[0];
-    return { bytes: bytes instanceof Uint8Array ? bytes : new Uint8Array(0), rows: Number(row?.[1]) };
+  #encode(isFramed: boolean): { bytes: Buffer; rows: number } {
+    const [encoder, other] = this.#encoders;
+    this.#encoders = [other, encoder];
+    try {
+      return encoder.encode(this.#batch.records(), isFramed);
+    } catch (error) {
+      if (!(error instanceof NotEncodable)) throw error;
+      this.format = 'text';
+      this.#encoders = this.#text();
+      throw new FormatChanged();
+    }
   }
 
   /** The key at `position`, from 0, of a range; null where it has no more than that. */
@@ -170,15 +218,36 @@ export class SqliteSource implements BulkSource {
   }
 
   async #rangeRows(): Promise<number> {
-    const lengths = await this.#connection.read(() => {
-      const order = this.#shape.key.map(quoted);
-      const edges = ['', ' DESC'].map((direction) => {
-        const by = order.map((column) => `${column}${direction}`).join(', ');
-        return `SELECT avg(length(CAST(line AS BLOB))) FROM
-          (SELECT ${this.#plain} AS line FROM ${quoted(this.#shape.name)} ORDER BY ${by} LIMIT ${SAMPLE_ROWS})`;
-      });
-      return edges.map((sql) => Number(this.#connection.all(sql)[0]?.[0] ?? 0));
-    });
-    return Math.max(MIN_RANGE_ROWS, Math.round(RANGE_BYTES / Math.max(...lengths, 1)));
+    const size = this.#columns.map((column) => `coalesce(octet_length(${quoted(column)}), 0)`).join(' + ');
+    const sizes = await this.#connection.read(() =>
+      ['', ' DESC'].map((direction) => {
+        const by = this.#shape.key.map((column) => `${quoted(column)}${direction}`).join(', ');
+        const sql = `SELECT avg(size) FROM (SELECT ${size} AS size FROM ${quoted(this.#shape.name)} ORDER BY ${by} LIMIT ${SAMPLE_ROWS})`;
+        return Number(this.#connection.all(sql)[0]?.[0] ?? 0);
+      }),
+    );
+    const bytes = Math.max(...sizes) + this.#columns.length * VALUE_BYTES;
+    return Math.max(MIN_RANGE_ROWS, Math.round(RANGE_BYTES / bytes));
   }
+}
+
+/**
+ * The stream of a COPY in binary without the header, which comes in the first row's message: what is left of that message gets a header of its
+ * own, over the last bytes of what goes.
+ */
+function withoutHeader(reader: CopyReader, bytes: number): CopyReader {
+  let head: Buffer | null = Buffer.alloc(0);
+  return {
+    ...reader,
+    take: (chunk, from, to) => {
+      if (head === null) return reader.take(chunk, from, to);
+      head = Buffer.concat([head, chunk.subarray(from, to)]);
+      if (head.length < bytes + HEADER_BYTES) return true;
+      const rest = head;
+      head = null;
+      rest.writeUInt32BE(rest.readUInt32BE(1) - bytes, bytes + 1);
+      rest[bytes] = COPY_DATA;
+      return reader.take(rest, bytes, rest.length);
+    },
+  };
 }

@@ -3,7 +3,7 @@ import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import type { Report, Task, WorkerSetup } from './messages.ts';
 import { PostgresSource } from './postgres-source.ts';
 import { PostgresTarget, targetAddress } from './postgres-target.ts';
-import type { BulkSource, Work } from './source.ts';
+import { FormatChanged, type BulkSource, type Work } from './source.ts';
 import { SqliteSource } from './sqlite-source.ts';
 
 class Stopped extends Error {}
@@ -33,7 +33,10 @@ class BulkWorker implements Work {
       const task = await this.#next();
       if (task.kind === 'stop') break;
       try {
-        await this.#do(task);
+        await this.#do(task).catch((error: unknown) => {
+          if (error instanceof FormatChanged) return this.#do(task);
+          throw error;
+        });
       } catch (error) {
         if (error instanceof Stopped || this.#isStopped()) break;
         this.#tell({ kind: 'failed', reason: error instanceof Error ? error.message : String(error) });
