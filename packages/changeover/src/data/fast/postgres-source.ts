@@ -17,6 +17,7 @@ import type { Stretch, WorkerSetup } from './messages.ts';
 import { builtInType, type PostgresTarget } from './postgres-target.ts';
 import { keysOf, type Range } from './ranges.ts';
 import { RANGE_BYTES, type BulkSource, type Work } from './source.ts';
+import { StreamPair } from './stream-pair.ts';
 import { workerContext } from './worker-context.ts';
 
 /** Pages sampled for one boundary, of about a thousand between two: the ranges then differ in size by some in a hundred. */
@@ -82,9 +83,10 @@ export class PostgresSource implements BulkSource {
 
   async copy(range: Range, sink: CopySink, work: Work): Promise<string> {
     let told = 0;
-    const sql = `COPY (SELECT ${this.#selection()} FROM ${this.#shape.qualified} ${within(this.#shape, keysOf(range))})
-      TO STDOUT (FORMAT ${this.format})`;
-    const rows = await copyOut(this.#session, sql, {
+    // As the target's type is to read it: padding says nothing where the target does not pad.
+    const isSame = this.format === 'binary';
+    const columns = isSame ? this.#columns.map(({ name }) => quoted(name)).join(', ') : selection(this.#columns);
+    const rows = await copyOut(this.#session, this.#copyOf(this.#select(columns, range)), {
       form: 'framed',
       take: (chunk, from, to) => {
         work.check();
@@ -107,7 +109,7 @@ export class PostgresSource implements BulkSource {
     return Promise.resolve(isSame && kinds(this.#shape) === kinds(target.shape));
   }
 
-  /** Each server makes one digest of a range from the text of its rows; where they differ the range is halved. */
+  /** Both servers write a range in the same form, and the bytes are compared as they come; where they differ the range is halved. */
   async compare(
     range: Range,
     target: PostgresTarget,
@@ -118,18 +120,19 @@ export class PostgresSource implements BulkSource {
     const open: Stretch[] = [range];
     for (let stretch = open.pop(); stretch !== undefined; stretch = open.pop()) {
       work.check();
-      const own = `SELECT ${this.#selection()} FROM ${this.#shape.qualified} ${within(this.#shape, keysOf(stretch))}`;
-      const [here, there] = await Promise.all([
-        digest(this.#session, own, orderOf(this.#shape)),
-        digest(target.session, target.select(stretch), target.order),
+      const pair = new StreamPair();
+      const own = `${this.#select(selection(this.#columns), stretch)} ORDER BY ${orderOf(this.#shape)}`;
+      const other = `${target.select(stretch)} ORDER BY ${target.order}`;
+      const [rows] = await Promise.all([
+        pair.read(0, (reader) => copyOut(this.#session, this.#copyOf(own), reader)),
+        pair.read(1, (reader) => copyOut(target.session, this.#copyOf(other), reader)),
       ]);
-      const isEqual = here.rows === there.rows && here.digest === there.digest;
-      const middle = isEqual || here.rows <= LEAF_ROWS ? null : await this.#keyAt(stretch, here.rows >> 1);
+      const middle = pair.isEqual || rows <= LEAF_ROWS ? null : await this.#keyAt(stretch, rows >> 1);
       if (middle !== null) open.push({ after: middle, upTo: stretch.upTo }, { after: stretch.after, upTo: middle });
-      else if (!isEqual) differing.push(stretch);
+      else if (!pair.isEqual) differing.push(stretch);
       else {
-        equal += here.rows;
-        work.progress(here.rows, 0);
+        equal += rows;
+        work.progress(rows, 0);
       }
     }
     return { rows: equal, differing };
@@ -139,11 +142,12 @@ export class PostgresSource implements BulkSource {
     await this.#session.close();
   }
 
-  /** As the target's type is to read it: padding says nothing where the target does not pad. */
-  #selection(): string {
-    return this.format === 'binary'
-      ? this.#columns.map(({ name }) => quoted(name)).join(', ')
-      : selection(this.#columns);
+  #copyOf(select: string): string {
+    return `COPY (${select}) TO STDOUT (FORMAT ${this.format})`;
+  }
+
+  #select(columns: string, stretch: Stretch): string {
+    return `SELECT ${columns} FROM ${this.#shape.qualified} ${within(this.#shape, keysOf(stretch))}`;
   }
 
   async #keyAt(stretch: Stretch, position: number): Promise<string | null> {
@@ -158,16 +162,4 @@ export class PostgresSource implements BulkSource {
 
 function isPortable(source: PostgresColumn, target: PostgresColumn | undefined): boolean {
   return source.type === target?.type && source.cast === target.cast && BINARY_TYPES.has(builtInType(source) ?? '');
-}
-
-/**
- * Rows, and SHA-256 over the SHA-256 of each row's text in key order. The text of a row is that of its values, with NULL apart from every
- * text, so equal digests are equal values.
- */
-async function digest(session: Session, select: string, order: string): Promise<{ rows: number; digest: string }> {
-  const [row] = await session.query(
-    `SELECT count(*), encode(sha256(coalesce(string_agg(digest, ''), '')), 'hex') FROM (
-       SELECT sha256(textsend(ROW(r.*)::text)) AS digest FROM (${select} ORDER BY ${order}) AS r) AS digests`,
-  );
-  return { rows: Number(row?.[0]), digest: row?.[1] ?? '' };
 }
