@@ -22,6 +22,8 @@ import { workerContext } from './worker-context.ts';
 
 /** Pages sampled for one boundary, of about a thousand between two: the ranges then differ in size by some in a hundred. */
 const SAMPLED_PAGES = 20;
+/** Where the server sorts a range, it does so without files. */
+const SORT_MEMORY = '32MB';
 /** Differing ranges are halved down to this many rows, which are then compared value by value. */
 const LEAF_ROWS = 1000;
 
@@ -54,6 +56,7 @@ export class PostgresSource implements BulkSource {
   ): Promise<PostgresSource> {
     const session = new Session(address.url, address.store, workerContext(setup).clock);
     const shape = await readShape(session, address.store, setup.sourceTable);
+    await session.query(`SET work_mem = '${SORT_MEMORY}'`);
     return new PostgresSource(session, shape, setup, target);
   }
 

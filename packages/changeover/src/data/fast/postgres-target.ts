@@ -41,6 +41,8 @@ export class PostgresTarget {
       marksWrites: address.marksWrites,
     });
     const shape = await readShape(connection.main, address.store, setup.targetTable);
+    // What was copied lies in the order of its key, which a server does not know before it has looked at the table: it would sort.
+    await connection.main.query('SET enable_sort = off');
     return new PostgresTarget(connection, setup, shape);
   }
 
