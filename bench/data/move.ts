@@ -3,13 +3,17 @@
  * milliseconds of each part and the peak of the memory.
  */
 import { createDataMove, sync } from '../../packages/changeover/src/data/move.ts';
+import { mariadb } from '../../packages/changeover/src/data/stores/mariadb/index.ts';
 import { postgres } from '../../packages/changeover/src/data/stores/postgres/index.ts';
 import { sqlite } from '../../packages/changeover/src/data/stores/sqlite/index.ts';
 import { testContext } from '../../packages/changeover/src/testing/context.ts';
 
 const [folder = '', from = '', to = ''] = process.argv.slice(2);
 const ctx = testContext(folder);
-const store = (address: string) => (address.startsWith('postgres:') ? postgres(address) : sqlite(address));
+const store = (address: string) => {
+  if (address.startsWith('postgres:')) return postgres(address);
+  return address.startsWith('mariadb:') ? mariadb(address) : sqlite(address);
+};
 const data = createDataMove([sync({ name: 'main', from: store(from), to: store(to), tables: { events: {} } })]);
 
 const started = performance.now();

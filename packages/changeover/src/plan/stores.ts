@@ -113,7 +113,8 @@ export interface SchemaAccess {
  */
 export type BulkAddress =
   | { readonly kind: 'sqlite'; readonly store: string; readonly file: string }
-  | { readonly kind: 'postgres'; readonly store: string; readonly url: string; readonly marksWrites: boolean };
+  | { readonly kind: 'postgres'; readonly store: string; readonly url: string; readonly marksWrites: boolean }
+  | { readonly kind: 'mariadb'; readonly store: string; readonly url: string };
 
 /**
  * An opened store, for one side. Implementers must not assume that rows stay while they are read, that `chunk` is called from the

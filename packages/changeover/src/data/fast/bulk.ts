@@ -1,6 +1,7 @@
 import type { Context } from '../../plan/context.ts';
 import type { LedgerEntry, OpenStore, Value } from '../../plan/stores.ts';
 import type { TableMap } from '../mapping.ts';
+import { canTransfer } from './mariadb-cells.ts';
 import type { Stretch } from './messages.ts';
 import { boundariesIn, planEntry, rangesBetween, type Range } from './ranges.ts';
 import { Workers } from './workers.ts';
@@ -12,7 +13,11 @@ const MIN_BYTES = 16 << 20;
 const SAMPLE_ROWS = 20;
 
 /** Pairs of stores between which rows move in bulk: from → to. */
-const PAIRS: Readonly<Record<string, readonly string[]>> = { sqlite: ['postgres'], postgres: ['postgres'] };
+const PAIRS: Readonly<Record<string, readonly string[]>> = {
+  sqlite: ['postgres'],
+  postgres: ['postgres'],
+  mariadb: ['postgres'],
+};
 
 /** Equal rows of one range, and what of it is to be compared row by row. */
 export interface ComparedRange {
@@ -144,9 +149,13 @@ export class Bulk {
   #isPossible({ columns, source, target }: TableMap): boolean {
     const [from, to] = [this.#source.bulk?.kind, this.#target.bulk?.kind];
     if (columns === null || from === undefined || to === undefined) return false;
-    const names = (shape: TableMap['source']) => new Set(shape.columns.map(({ name }) => name));
-    const [sources, targets] = [names(source), names(target)];
-    const isKnown = columns.every(([own, other]) => targets.has(own) && sources.has(other));
+    const types = (shape: TableMap['source']) => new Map(shape.columns.map(({ name, type }) => [name, type]));
+    const [sources, targets] = [types(source), types(target)];
+    const isKnown = columns.every(([own, other]) => {
+      const [type, sourceType] = [targets.get(own), sources.get(other)];
+      if (type === undefined || sourceType === undefined) return false;
+      return from !== 'mariadb' || canTransfer(sourceType, type);
+    });
     return isKnown && columns.length > 0 && PAIRS[from]?.includes(to) === true;
   }
 

@@ -1,5 +1,6 @@
 /** The program of a worker thread: one table, its own reader of the source and its own connections to the target. */
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { MariadbSource } from './mariadb-source.ts';
 import type { Report, Task, WorkerSetup } from './messages.ts';
 import { PostgresSource } from './postgres-source.ts';
 import { PostgresTarget, targetAddress } from './postgres-target.ts';
@@ -98,6 +99,8 @@ async function openSource(setup: WorkerSetup, target: PostgresTarget): Promise<B
       return new SqliteSource(source, setup, target);
     case 'postgres':
       return PostgresSource.open(source, setup, target);
+    case 'mariadb':
+      return MariadbSource.open(source, setup, target);
   }
 }
 

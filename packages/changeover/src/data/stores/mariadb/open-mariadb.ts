@@ -1,5 +1,14 @@
 import type { Context } from '../../../plan/context.ts';
-import type { Key, LedgerEntry, OpenStore, Row, SchemaAccess, StoreLock, WriteBatch } from '../../../plan/stores.ts';
+import type {
+  BulkAddress,
+  Key,
+  LedgerEntry,
+  OpenStore,
+  Row,
+  SchemaAccess,
+  StoreLock,
+  WriteBatch,
+} from '../../../plan/stores.ts';
 import type { Finding, Footprint } from '../../../plan/words.ts';
 import { ChangeoverError } from '../../../errors.ts';
 import { MariadbCapture } from './capture.ts';
@@ -7,7 +16,7 @@ import { readCascades } from './cascades.ts';
 import { checkMariadb, footprintOfMariadb } from './check.ts';
 import { MariadbConnection } from './connection.ts';
 import { Guard } from './guard.ts';
-import { after, canonicalRows, readColumns, readRow, readRows } from './rows.ts';
+import { canonicalRows, readColumns, readRow, readRows, within } from './rows.ts';
 import { readShape, selection, type MariadbShape } from './shape.ts';
 import { literal, quoted } from './text.ts';
 import { writeBatch } from './write.ts';
@@ -26,11 +35,13 @@ export class OpenMariadb implements OpenStore {
       this.#shapes.clear();
     },
   };
+  readonly bulk: BulkAddress;
   readonly #connection: MariadbConnection;
   readonly #guard: Guard;
   readonly #shapes = new Map<string, MariadbShape>();
 
   constructor(url: string, name: string, ctx: Context) {
+    this.bulk = { kind: 'mariadb', store: name, url };
     this.#connection = new MariadbConnection(url, name, ctx);
     this.#guard = new Guard(this.#connection);
     this.capture = new MariadbCapture(
@@ -50,13 +61,13 @@ export class OpenMariadb implements OpenStore {
     return shape;
   }
 
-  async chunk(table: string, from: Key | null, limit: number): Promise<Row[]> {
-    const shape = await this.#fresh(table, from);
+  async chunk(table: string, after: Key | null, limit: number, upTo: Key | null = null): Promise<Row[]> {
+    const shape = await this.#fresh(table, after);
     const columns = readColumns(shape);
-    const where = from === null ? '' : `WHERE ${after(shape, from)}`;
     const session = await this.#connection.reader();
     const rows = await session.query(
-      `SELECT ${selection(columns)} FROM ${quoted(table)} ${where} ORDER BY ${shape.key.map(quoted).join(', ')} LIMIT ${limit}`,
+      `SELECT ${selection(columns)} FROM ${quoted(table)} ${within(shape, { after, upTo })}
+       ORDER BY ${shape.key.map(quoted).join(', ')} LIMIT ${limit}`,
     );
     return rows.map((cells) => readRow(columns, cells));
   }

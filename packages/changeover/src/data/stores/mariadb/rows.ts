@@ -42,16 +42,25 @@ export function among(shape: MariadbShape, keys: readonly Key[]): string {
 }
 
 /**
- * The condition that a row comes after `key`, spelled out column by column: of a comparison of row values the optimizer makes no range.
- * Text compares by the column's own collation.
+ * The WHERE that keeps the rows of a range of keys, strictly after `after` and up to `upTo`; empty for the whole table. Spelled out column by
+ * column: of a comparison of row values the optimizer makes no range. Text compares by the column's own collation.
  */
-export function after(shape: MariadbShape, key: Key): string {
+export function within(shape: MariadbShape, range: { readonly after: Key | null; readonly upTo: Key | null }): string {
+  const terms = [
+    ...(range.after === null ? [] : [compared(shape, '>', '>', range.after)]),
+    ...(range.upTo === null ? [] : [compared(shape, '<', '<=', range.upTo)]),
+  ];
+  return terms.length === 0 ? '' : `WHERE ${terms.map((term) => `(${term})`).join(' AND ')}`;
+}
+
+function compared(shape: MariadbShape, sign: '>' | '<', lastSign: '>' | '<=', key: Key): string {
   const columns = keyColumns(shape);
   const alternatives = columns.map((column, index) => {
     const equal = columns
       .slice(0, index)
       .map((before, position) => `${quoted(before.name)} = ${sqlOf(before, key[position] ?? null)}`);
-    return `(${[...equal, `${quoted(column.name)} > ${rankOf(column, key[index] ?? null)}`].join(' AND ')})`;
+    const own = `${quoted(column.name)} ${index === columns.length - 1 ? lastSign : sign} ${rankOf(column, key[index] ?? null)}`;
+    return `(${[...equal, own].join(' AND ')})`;
   });
   return alternatives.join(' OR ');
 }

@@ -87,9 +87,14 @@ export class Session {
 
   /** The rows of one statement; none for a statement that gives no rows. */
   async query(sql: string): Promise<Cell[][]> {
+    return this.raw((connection) => rowsOf(connection, sql));
+  }
+
+  /** `work` with the connection itself, for what is more than a statement. */
+  async raw<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
     const connection = await this.#connected();
     try {
-      return await rowsOf(connection, sql);
+      return await work(connection);
     } catch (cause) {
       if (FULL.includes(errorNumber(cause)))
         throw new ChangeoverError('CHG_DATA_STORE_FULL', { store: this.#store }, { cause });
