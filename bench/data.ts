@@ -6,19 +6,26 @@ import { promisify } from 'node:util';
 import { createDataMove, sync } from '../packages/changeover/src/data/move.ts';
 import { sqlite } from '../packages/changeover/src/data/stores/sqlite/index.ts';
 import { testContext } from '../packages/changeover/src/testing/context.ts';
-import { testPostgres, testSqlite, type TestDatabase } from '../packages/changeover/src/testing/databases.ts';
+import {
+  testMariadb,
+  testPostgres,
+  testSqlite,
+  type TestDatabase,
+} from '../packages/changeover/src/testing/databases.ts';
+import { mariadbIsMissing, startMariadb, type ThrowawayMariadb } from '../packages/changeover/src/testing/mariadb.ts';
 import { startPostgres, type ThrowawayPostgres } from '../packages/changeover/src/testing/postgres.ts';
 import { isInstalled, pgcopydb, pgloader, readyText, writeReadyText } from './data/peers.ts';
-import { BENCH_TABLES, writeSqlite, type BenchTable } from './data/tables.ts';
+import { BENCH_TABLES, writeMariadb, writeSqlite, type BenchTable } from './data/tables.ts';
 
 const ROUNDS = 3;
 const CAPTURED_WRITES = 5000;
+/** As on a server of its own. */
+const MARIADB_SETTINGS = ['--innodb-buffer-pool-size=512M', '--innodb-log-file-size=256M'];
 
 /** Ratios are medians of one run, null where the peer is not there or failed; of several tables the worst counts. */
 export interface DataFigures {
   readonly sqlitePostgresVsPgloader: number | null;
   readonly postgresPostgresVsPgcopydb: number | null;
-  /** Null until there is a store for MariaDB. */
   readonly mariadbPostgresVsPgloader: number | null;
   /** Time of our copy, SQLite to Postgres, over that of `\copy` of ready text; narrow rows. */
   readonly copyVsLimit: number | null;
@@ -42,8 +49,8 @@ interface Pair {
   readonly name: string;
   readonly peer: string;
   readonly figure: keyof DataFigures;
-  /** The source, filled. */
-  source(place: Place): Promise<{ readonly address: string; close(): Promise<void> }>;
+  /** The source, filled; null where there can be none on this machine. */
+  source(place: Place): Promise<{ readonly address: string; close(): Promise<void> } | null>;
   /** One run of the peer into `target`, which is empty; in milliseconds. */
   rival(place: Place, source: string, target: TestDatabase): Promise<number | null>;
 }
@@ -51,7 +58,9 @@ interface Pair {
 interface Place {
   readonly folder: string;
   readonly server: ThrowawayPostgres;
+  readonly mariadb: ThrowawayMariadb | null;
   readonly table: BenchTable;
+  readonly rows: number;
   readonly file: string;
 }
 
@@ -79,6 +88,22 @@ const PAIRS: readonly Pair[] = [
       return pgcopydb(source, target.address, folder);
     },
   },
+  {
+    name: 'MariaDB to Postgres',
+    peer: 'pgloader',
+    figure: 'mariadbPostgresVsPgloader',
+    source: async ({ mariadb, table, rows }) => {
+      if (mariadb === null) return null;
+      const db = await testMariadb(mariadb.url);
+      await writeMariadb(db, table, rows);
+      const close = async () => {
+        await db.exec(`DROP DATABASE ${new URL(db.address).pathname.slice(1)}`);
+        await db.close();
+      };
+      return { address: db.address, close };
+    },
+    rival: (_, source, target) => Promise.resolve(pgloader(source, target.address)),
+  },
 ];
 
 /**
@@ -90,6 +115,7 @@ const PAIRS: readonly Pair[] = [
 export async function benchData(factor: number): Promise<DataFigures> {
   const folder = mkdtempSync(path.join(tmpdir(), 'changeover-bench-'));
   const server = await startPostgres();
+  const mariadb = (await mariadbIsMissing()) === null ? await startMariadb({ settings: MARIADB_SETTINGS }) : null;
   const ratios = new Map<keyof DataFigures, (number | null)[]>();
   const runs: Moved[] = [];
   let copyVsLimit: number | null = null;
@@ -97,10 +123,12 @@ export async function benchData(factor: number): Promise<DataFigures> {
   try {
     for (const table of BENCH_TABLES) {
       const rows = Math.max(1, Math.round(table.rows * factor));
-      const place = { folder, server, table, file: path.join(folder, `${table.name}.db`) };
+      const place = { folder, server, mariadb, table, rows, file: path.join(folder, `${table.name}.db`) };
       writeSqlite(place.file, table, rows);
       for (const pair of PAIRS) {
-        const { ours, rival, limit } = await comparePair(place, pair);
+        const compared = await comparePair(place, pair);
+        if (compared === null) continue;
+        const { ours, rival, limit } = compared;
         runs.push(...ours);
         const ratio = rival === null ? null : rival / median(ours.map(({ totalMs }) => totalMs));
         ratios.set(pair.figure, [...(ratios.get(pair.figure) ?? []), ratio]);
@@ -114,7 +142,7 @@ export async function benchData(factor: number): Promise<DataFigures> {
     return {
       sqlitePostgresVsPgloader: worst(ratios.get('sqlitePostgresVsPgloader')),
       postgresPostgresVsPgcopydb: worst(ratios.get('postgresPostgresVsPgcopydb')),
-      mariadbPostgresVsPgloader: null,
+      mariadbPostgresVsPgloader: worst(ratios.get('mariadbPostgresVsPgloader')),
       copyVsLimit,
       peakMemoryMb: Math.max(...runs.map(({ memoryMb }) => memoryMb)),
       captureWriteOverhead: await captureOverhead(folder),
@@ -122,6 +150,7 @@ export async function benchData(factor: number): Promise<DataFigures> {
     };
   } finally {
     await server.stop();
+    await mariadb?.stop();
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -129,11 +158,12 @@ export async function benchData(factor: number): Promise<DataFigures> {
 async function comparePair(
   place: Place,
   pair: Pair,
-): Promise<{ ours: Moved[]; rival: number | null; limit: number | null }> {
+): Promise<{ ours: Moved[]; rival: number | null; limit: number | null } | null> {
   const hasRival = isInstalled(pair.peer);
   if (!hasRival) console.error(`${pair.peer} is not installed: no ratio for ${pair.name}`);
   const ready = path.join(place.folder, 'ready.text');
   const source = await pair.source(place);
+  if (source === null) return null;
   const ours: Moved[] = [];
   const rivals: (number | null)[] = [];
   const limits: (number | null)[] = [];

@@ -25,9 +25,9 @@ function timed(program: string, ...args: readonly string[]): number | null {
   return null;
 }
 
-/** Creates the tables and keys, and copies: all that pgloader does by itself. */
-export function pgloader(file: string, url: string): number | null {
-  return timed('pgloader', file, url.replace(/^postgres:/, 'pgsql:'));
+/** Creates the tables and keys, and copies: all that pgloader does by itself. `from` is a file of SQLite or an address of MariaDB. */
+export function pgloader(from: string, url: string): number | null {
+  return timed('pgloader', from.replace(/^mariadb:/, 'mysql:'), url.replace(/^postgres:/, 'pgsql:'));
 }
 
 /**

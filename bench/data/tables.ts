@@ -1,4 +1,5 @@
 import { DatabaseSync } from 'node:sqlite';
+import type { TestDatabase } from '../../packages/changeover/src/testing/databases.ts';
 
 /** A table of the benchmark, the same rows in every store. */
 export interface BenchTable {
@@ -7,6 +8,7 @@ export interface BenchTable {
   readonly rows: number;
   readonly sqlite: string;
   readonly postgres: string;
+  readonly mariadb: string;
   /** Values of row `id`, in the order of the columns. */
   readonly row: (id: number) => (null | number | string | Uint8Array)[];
 }
@@ -28,6 +30,8 @@ export const BENCH_TABLES: readonly BenchTable[] = [
       'CREATE TABLE events (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, at REAL, device INTEGER NOT NULL, ok INTEGER, note TEXT, payload TEXT)',
     postgres:
       'CREATE TABLE events (id bigint PRIMARY KEY, kind text NOT NULL, at double precision, device bigint NOT NULL, ok bigint, note text, payload text)',
+    mariadb:
+      'CREATE TABLE events (id bigint PRIMARY KEY, kind varchar(40) NOT NULL, at double, device bigint NOT NULL, ok bigint, note text, payload text)',
     row: (id) => [
       id,
       ['press', 'motion', 'face'][id % 3] ?? '',
@@ -43,6 +47,7 @@ export const BENCH_TABLES: readonly BenchTable[] = [
     rows: 1_000_000,
     sqlite: `CREATE TABLE events (id INTEGER PRIMARY KEY, ${wide({ integer: 'INTEGER', real: 'REAL', text: 'TEXT', flag: 'BOOLEAN' })})`,
     postgres: `CREATE TABLE events (id bigint PRIMARY KEY, ${wide({ integer: 'bigint', real: 'double precision', text: 'text', flag: 'boolean' })})`,
+    mariadb: `CREATE TABLE events (id bigint PRIMARY KEY, ${wide({ integer: 'bigint', real: 'double', text: 'text', flag: 'boolean' })})`,
     row: (id) => [
       id,
       ...WIDE_GROUPS.flatMap((group) => [
@@ -60,6 +65,7 @@ export const BENCH_TABLES: readonly BenchTable[] = [
     rows: 100_000,
     sqlite: 'CREATE TABLE events (id INTEGER PRIMARY KEY, name TEXT, body BLOB)',
     postgres: 'CREATE TABLE events (id bigint PRIMARY KEY, name text, body bytea)',
+    mariadb: 'CREATE TABLE events (id bigint PRIMARY KEY, name text, body longblob)',
     row: (id) => [id, `picture ${id}.jpg`, noise(id)],
   },
 ];
@@ -86,4 +92,29 @@ export function writeSqlite(file: string, table: BenchTable, rows: number): void
   for (let id = 1; id <= rows; id++) insert.run(...table.row(id));
   db.exec('COMMIT; PRAGMA wal_checkpoint(TRUNCATE)');
   db.close();
+}
+
+/** Bytes of one INSERT, about; the server takes 16 MiB. */
+const INSERT_BYTES = 2 << 20;
+
+export async function writeMariadb(db: TestDatabase, table: BenchTable, rows: number): Promise<void> {
+  await db.exec(`SET SESSION sql_log_bin = 0; ${table.mariadb}`);
+  let lines: string[] = [];
+  let bytes = 0;
+  for (let id = 1; id <= rows; id++) {
+    const line = `(${table.row(id).map(literal).join(', ')})`;
+    lines.push(line);
+    bytes += line.length;
+    if (bytes < INSERT_BYTES && id < rows) continue;
+    await db.exec(`INSERT INTO events VALUES ${lines.join(', ')}`);
+    lines = [];
+    bytes = 0;
+  }
+  await db.exec('ANALYZE TABLE events');
+}
+
+function literal(value: null | number | string | Uint8Array): string {
+  if (value === null) return 'NULL';
+  if (typeof value === 'number') return String(value);
+  return typeof value === 'string' ? `'${value}'` : `x'${Buffer.from(value.buffer).toString('hex')}'`;
 }

@@ -1,17 +1,12 @@
 import { kindOf, type Kind } from '../stores/mariadb/values.ts';
-import type { Transfer } from './mariadb-transfer.ts';
+import { Unfit } from '../schema/codec.ts';
+import type { Cell, Transfer } from './mariadb-transfer.ts';
 
 /** What a result says of a column: https://mariadb.com/docs/server/reference/clientserver-protocol/4-server-response-packets/result-set-packets */
 export interface WireColumn {
   readonly columnType: number;
   readonly flags: number;
 }
-
-/** Moves one value, which is not NULL, with its length in front. Throws `Unfit` where the target's type has no such value. */
-export type Cell = (row: Transfer) => void;
-
-/** A value that has no binary form in the target; whoever copies row by row says which one it is. */
-export class Unfit extends Error {}
 
 const WIRE = { tiny: 1, short: 2, long: 3, float: 4, longlong: 8, int24: 9, year: 13 } as const;
 const UNSIGNED = 32;

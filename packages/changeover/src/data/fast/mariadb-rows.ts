@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Session } from '../stores/mariadb/session.ts';
-import type { Cell, WireColumn } from './mariadb-cells.ts';
-import { Transfer } from './mariadb-transfer.ts';
+import type { WireColumn } from './mariadb-cells.ts';
+import { Transfer, type Cell } from './mariadb-transfer.ts';
 
 /** A row as the driver found it in what the socket gave. */
 interface WirePacket {

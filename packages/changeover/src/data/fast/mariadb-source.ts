@@ -10,11 +10,12 @@ import {
   type MariadbShape,
 } from '../stores/mariadb/shape.ts';
 import { literal, quoted } from '../stores/mariadb/text.ts';
-import { encodeKey } from '../values.ts';
+import { encodeKey, exactInteger } from '../values.ts';
 import { ByteComparison } from './byte-comparison.ts';
 import { copyOut, type CopySink } from './copy-streams.ts';
-import { cellOf, isCanonical, type Cell, type WireColumn } from './mariadb-cells.ts';
+import { cellOf, isCanonical, type WireColumn } from './mariadb-cells.ts';
 import { readRows } from './mariadb-rows.ts';
+import type { Cell } from './mariadb-transfer.ts';
 import type { Stretch, WorkerSetup } from './messages.ts';
 import type { PostgresTarget } from './postgres-target.ts';
 import { keysOf, type Range } from './ranges.ts';
@@ -24,6 +25,8 @@ import { workerContext } from './worker-context.ts';
 /** The target may keep us waiting; the server's own patience of a minute is that of somebody at a terminal. */
 const GREETING = ['SET SESSION net_write_timeout = 600'];
 const MIN_RANGE_ROWS = 1000;
+/** Rows by which the length of a row is estimated, at the start of the table and at its end. */
+const SAMPLE_ROWS = 200;
 /** Differing ranges are halved down to this many rows, which are then compared value by value. */
 const LEAF_ROWS = 1000;
 /** Kinds of keys whose values have one order everywhere. */
@@ -56,9 +59,11 @@ export class MariadbSource implements BulkSource {
   }
 
   async boundaries(work: Work): Promise<string[]> {
-    const step = await this.#rangeRows();
+    const rangeRows = await this.#rangeRows();
+    const even = await this.#evenBoundaries(rangeRows);
+    if (even !== null) return even;
     const boundaries: string[] = [];
-    const next = (after: string | null) => this.#keyAt({ after, upTo: null }, step - 1);
+    const next = (after: string | null) => this.#keyAt({ after, upTo: null }, rangeRows - 1);
     for (let key = await next(null); key !== null; key = await next(key)) {
       work.check();
       boundaries.push(key);
@@ -162,13 +167,34 @@ export class MariadbSource implements BulkSource {
     return key === null ? null : encodeKey(key);
   }
 
-  /** By what the server estimates of the table's size. */
-  async #rangeRows(): Promise<number> {
+  /** Where at least every other number of a key is taken, equal distances make ranges that are alike, and no row has to be counted off. */
+  async #evenBoundaries(rangeRows: number): Promise<string[] | null> {
+    const [column, ...others] = keyColumns(this.#shape);
+    if (column?.kind !== 'integer' || others.length > 0) return null;
+    const name = quoted(column.name);
     const [row] = await this.#session.texts(
-      `SELECT DATA_LENGTH, TABLE_ROWS FROM information_schema.TABLES
-       WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ${literal(this.#shape.name)}`,
+      `SELECT MIN(${name}), MAX(${name}), (SELECT TABLE_ROWS FROM information_schema.TABLES
+         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ${literal(this.#shape.name)}) FROM ${quoted(this.#shape.name)}`,
     );
-    const ranges = Math.ceil(Number(row?.[0] ?? 0) / RANGE_BYTES);
-    return Math.max(MIN_RANGE_ROWS, Math.round(Number(row?.[1] ?? 0) / Math.max(ranges, 1)));
+    const [first, last, estimate] = (row ?? []).map((cell) => BigInt(cell ?? 0));
+    if (first === undefined || last === undefined || last - first >= 2n * (estimate ?? 0n)) return null;
+    const boundaries: string[] = [];
+    const step = BigInt(rangeRows);
+    for (let at = first + step - 1n; at < last; at += step) boundaries.push(encodeKey([exactInteger(at)]));
+    return boundaries;
+  }
+
+  /** By the mean length of the rows at either end of the table. */
+  async #rangeRows(): Promise<number> {
+    const length = this.#columns.map(({ name }) => `COALESCE(LENGTH(${quoted(name)}), 0)`).join(' + ');
+    const lengths: number[] = [];
+    for (const direction of ['', ' DESC']) {
+      const order = this.#shape.key.map((column) => `${quoted(column)}${direction}`).join(', ');
+      const [row] = await this.#session.texts(
+        `SELECT AVG(bytes) FROM (SELECT ${length} AS bytes FROM ${quoted(this.#shape.name)} ORDER BY ${order} LIMIT ${SAMPLE_ROWS}) AS sample`,
+      );
+      lengths.push(Number(row?.[0] ?? 0));
+    }
+    return Math.max(MIN_RANGE_ROWS, Math.round(RANGE_BYTES / Math.max(...lengths, 1)));
   }
 }

@@ -1,5 +1,3 @@
-import type { Cell } from './mariadb-cells.ts';
-
 /** Rows go on in pieces of about this size. */
 const PIECE_BYTES = 256 << 10;
 /** Room for a value of fixed length with its own length. */
@@ -10,6 +8,9 @@ const COPY_DATA = 'd'.charCodeAt(0);
 /** https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS: signature, no flags, no extension. */
 const HEADER = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
 const EMPTY = Buffer.alloc(0);
+
+/** Moves one value, which is not NULL, with its length in front. Throws `Unfit` where the target's type has no such value. */
+export type Cell = (row: Transfer) => void;
 
 /**
  * Rows of MariaDB's binary protocol on their way into Postgres's binary COPY: numbers change the order of their bytes, and texts and bytes

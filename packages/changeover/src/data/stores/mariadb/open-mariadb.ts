@@ -16,7 +16,7 @@ import { readCascades } from './cascades.ts';
 import { checkMariadb, footprintOfMariadb } from './check.ts';
 import { MariadbConnection } from './connection.ts';
 import { Guard } from './guard.ts';
-import { canonicalRows, readColumns, readRow, readRows, within } from './rows.ts';
+import { canonicalRows, readColumns, readRows, rowReader, within } from './rows.ts';
 import { readShape, selection, type MariadbShape } from './shape.ts';
 import { literal, quoted } from './text.ts';
 import { writeBatch } from './write.ts';
@@ -69,7 +69,7 @@ export class OpenMariadb implements OpenStore {
       `SELECT ${selection(columns)} FROM ${quoted(table)} ${within(shape, { after, upTo })}
        ORDER BY ${shape.key.map(quoted).join(', ')} LIMIT ${limit}`,
     );
-    return rows.map((cells) => readRow(columns, cells));
+    return rows.map(rowReader(session, shape, columns));
   }
 
   async rows(table: string, keys: readonly Key[]): Promise<Row[]> {

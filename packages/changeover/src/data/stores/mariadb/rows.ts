@@ -1,15 +1,31 @@
+import { isUtf8 } from 'node:buffer';
+import { ChangeoverError } from '../../../errors.ts';
 import type { Key, Row, Value } from '../../../plan/stores.ts';
+import { encodeKey, keyOf } from '../../values.ts';
 import { errorNumber, sqlState, type Cell, type Session } from './session.ts';
 import { keyColumns, selection, type MariadbColumn, type MariadbShape } from './shape.ts';
 import { literal, quoted } from './text.ts';
 import { canonicalValue, rankOf, readValue, sqlOf } from './values.ts';
 
-export function readRow(columns: readonly MariadbColumn[], cells: readonly Cell[]): Row {
-  const row: Record<string, Value> = {};
-  columns.forEach((column, index) => {
-    row[column.name] = readValue(column, cells[index] ?? null);
-  });
-  return row;
+/** Makes rows of cells. Text that is not valid UTF-8, as the server lets in with half a surrogate pair, would come back changed: it is refused. */
+export function rowReader(
+  { store }: Session,
+  shape: MariadbShape,
+  columns: readonly MariadbColumn[],
+): (cells: readonly Cell[]) => Row {
+  return (cells) => {
+    const row: Record<string, Value> = {};
+    columns.forEach((column, index) => {
+      row[column.name] = readValue(column, cells[index] ?? null);
+    });
+    columns.forEach(({ name }, index) => {
+      const [value, cell] = [row[name], cells[index] ?? null];
+      if (typeof value !== 'string' || !value.includes('\uFFFD') || cell === null || isUtf8(cell)) return;
+      const key = encodeKey(keyOf(row, shape.key));
+      throw new ChangeoverError('CHG_DATA_TEXT_INVALID', { store, table: shape.name, column: name, key });
+    });
+    return row;
+  };
 }
 
 export function readKey(shape: MariadbShape, cells: readonly Cell[]): Key {
@@ -30,7 +46,7 @@ export async function readRows(
 ): Promise<Row[]> {
   if (keys.length === 0) return [];
   const sql = `SELECT ${selection(columns)} FROM ${quoted(shape.name)} WHERE ${among(shape, keys)}`;
-  return (await session.query(sql)).map((cells) => readRow(columns, cells));
+  return (await session.query(sql)).map(rowReader(session, shape, columns));
 }
 
 /** The condition that a row has one of `keys`. */

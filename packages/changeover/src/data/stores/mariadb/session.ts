@@ -36,7 +36,8 @@ export type Cell = Buffer | null;
  */
 export class Session {
   readonly #url: string;
-  readonly #store: string;
+  /** Its name in messages. */
+  readonly store: string;
   readonly #clock: Clock;
   readonly #greeting: readonly string[];
   #connection: Connection | null = null;
@@ -48,7 +49,7 @@ export class Session {
   /** @param greeting Statements that each new connection begins with. */
   constructor(url: string, store: string, clock: Clock, greeting: readonly string[]) {
     this.#url = url;
-    this.#store = store;
+    this.store = store;
     this.#clock = clock;
     this.#greeting = greeting;
   }
@@ -97,12 +98,12 @@ export class Session {
       return await work(connection);
     } catch (cause) {
       if (FULL.includes(errorNumber(cause)))
-        throw new ChangeoverError('CHG_DATA_STORE_FULL', { store: this.#store }, { cause });
+        throw new ChangeoverError('CHG_DATA_STORE_FULL', { store: this.store }, { cause });
       if (!isFatal(cause)) throw cause;
       this.#forget(connection);
       connection.destroy();
       const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new ChangeoverError('CHG_DATA_STORE_UNREACHABLE', { store: this.#store, reason }, { cause });
+      throw new ChangeoverError('CHG_DATA_STORE_UNREACHABLE', { store: this.store, reason }, { cause });
     }
   }
 
@@ -146,7 +147,7 @@ export class Session {
         const waitedMs = Math.round(this.#clock.monotonicMs() - startMs);
         if (waitedMs >= timeoutMs) {
           const holders = await this.#holders();
-          const fields = { store: this.#store, tables: what, waitedMs, holders };
+          const fields = { store: this.store, tables: what, waitedMs, holders };
           throw new ChangeoverError('CHG_DATA_LOCK_TIMEOUT', fields, { cause });
         }
         await this.#clock.sleep(backoffMs);
@@ -194,7 +195,7 @@ export class Session {
     if (this.#connection !== null) return this.#connection;
     if (this.#pins > 0)
       throw new ChangeoverError('CHG_DATA_STORE_UNREACHABLE', {
-        store: this.#store,
+        store: this.store,
         reason: 'the connection was lost in the middle of a transaction',
       });
     this.#connecting ??= this.#connect().finally(() => {
@@ -235,7 +236,7 @@ export class Session {
       return connection;
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new ChangeoverError('CHG_DATA_STORE_UNREACHABLE', { store: this.#store, reason }, { cause });
+      throw new ChangeoverError('CHG_DATA_STORE_UNREACHABLE', { store: this.store, reason }, { cause });
     }
   }
 
