@@ -344,6 +344,11 @@ export const CATALOGUE = {
     exit: 1,
     hint: 'Run `changeover check` to see what is missing, end long transactions on {store}, and run the same command again.',
   },
+  CHG_DATA_SLOT_LOST: {
+    message: '{store}: the log that the replication slot {slot} kept for us is gone: {reason}',
+    exit: 1,
+    hint: 'Raise max_slot_wal_keep_size and idle_replication_slot_timeout on {store}, and run the same command again: the tables are captured anew and compared whole.',
+  },
   CHG_DATA_NO_REPLICA_IDENTITY: {
     message: '{store}: the write-ahead log does not name the rows of {table} by {key}',
     exit: 1,

@@ -43,6 +43,7 @@ const status: Status = {
   gateway: null,
   units: [],
   pendingChanges: null,
+  lags: [],
   notReturnable: [],
   errors: [],
   warnings: [],

@@ -335,14 +335,15 @@ describe.for(PAIRS)('a move from %s to %s', (pair) => {
     ]);
   });
 
-  it('notices under the lock that its capture is not intact, and lets go', async () => {
+  it('captures anew and compares whole before it keeps the lock, where its capture is not intact', async () => {
     await addMany(legacy, 5);
     await copied();
     await uncapture('insert');
     await add(legacy, 'unseen');
     const locked = await data.lock(ctx, 'forward');
-    await expect(locked.applyToEmpty()).rejects.toMatchObject({ code: 'CHG_DATA_CAPTURE_BROKEN' });
+    await locked.applyToEmpty();
     await locked.release();
+    expect(await rows(next)).toEqual(await rows(legacy));
     await add(legacy, 'after');
     await data.catchUp(ctx, 'forward');
     expect(await rows(next)).toEqual(await rows(legacy));

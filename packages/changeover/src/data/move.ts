@@ -2,7 +2,16 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { ChangeoverError } from '../errors.ts';
 import type { Context } from '../plan/context.ts';
-import type { CatchUp, DataPort, LockedData, Quietly, SchemaPort, TableSummary, TenantCount } from '../plan/ports.ts';
+import type {
+  CatchUp,
+  DataPort,
+  Lag,
+  LockedData,
+  Quietly,
+  SchemaPort,
+  TableSummary,
+  TenantCount,
+} from '../plan/ports.ts';
 import type { OpenStore } from '../plan/stores.ts';
 import type { DataDefinition, SyncDefinition } from '../plan/sync.ts';
 import {
@@ -22,6 +31,7 @@ import { Applier } from './applier.ts';
 import { LockedStores, release, type LockedStore } from './locked-data.ts';
 import { nextKeysOf } from './next-keys.ts';
 import { NotReturnable } from './not-returnable.ts';
+import { LogWatch } from './log-watch.ts';
 import { inParts, withoutTotal } from './progress.ts';
 import { checkData, checkMappings } from './plan-check.ts';
 import { StoresInUse, type UsedStore } from './stores-in-use.ts';
@@ -37,6 +47,8 @@ export { files, sync } from './define.ts';
 const BATCH_CHANGES = 1000;
 /** One pass gives way after this time. */
 const PASS_MS = 500;
+/** Locks that are let go of again because a capture was not intact: a TRUNCATE right before one gives its table other files. */
+const MAX_LOCKS = 3;
 /** Rounds of the last apply under the lock; a locked source has nothing new after the first. */
 const MAX_LAST_ROUNDS = 1000;
 
@@ -59,6 +71,7 @@ class DataMove implements DataPort {
   readonly #syncs: readonly SyncDefinition[];
   readonly #files: readonly FilesSync[];
   readonly #stores: StoresInUse;
+  readonly #logs = new LogWatch();
   #builtOf = 0;
   readonly #built = new Map<Direction, Promise<readonly BuiltSync[]>>();
 
@@ -148,7 +161,12 @@ class DataMove implements DataPort {
       if (store.replace !== undefined) await (await this.#applier(ctx, 'forward')).replaceContent(ctx, used);
       else if (!(await this.#hasLedger(ctx, used, store))) await store.empty(used.tables, ctx.epoch);
     }
-    for (const { sync } of built) if (sync.target.replace === undefined) await sync.copy(ctx, next);
+    const sources: { used: UsedStore; store: OpenStore }[] = [];
+    for (const used of this.#stores.of(ctx, 'legacy'))
+      sources.push({ used, store: await this.#stores.open(ctx, used) });
+    await this.#logs.during(ctx, sources, async () => {
+      for (const { sync } of built) if (sync.target.replace === undefined) await sync.copy(ctx, next);
+    });
   }
 
   async prepareReverse(ctx: Context): Promise<void> {
@@ -184,6 +202,10 @@ class DataMove implements DataPort {
         pending -= batch.remaining;
       }
     }
+    for (const used of this.#allStores(ctx)) {
+      const store = await this.#stores.openIfPresent(ctx, used);
+      if (store !== null) await this.#logs.look(ctx, used, store);
+    }
     return { applied, pending };
   }
 
@@ -206,10 +228,35 @@ class DataMove implements DataPort {
     return Promise.resolve(this.#notReturnable(ctx).summary());
   }
 
+  async lags(ctx: Context): Promise<Lag[]> {
+    const lags: Lag[] = [];
+    for (const used of this.#allStores(ctx)) {
+      const store = await this.#stores.openIfPresent(ctx, used);
+      const lag = (await store?.capture.lag?.()) ?? null;
+      if (lag !== null) lags.push({ store: used.identity, side: used.side, ...lag });
+    }
+    return lags;
+  }
+
   async lock(ctx: Context, direction: Direction): Promise<LockedData> {
-    const used = this.#stores.of(ctx, sourceSide(direction));
     // Every gate is raised before the first lock, so that no raise has to wait inside one.
     for (const each of this.#allStores(ctx)) await this.#stores.open(ctx, each);
+    let locked = await this.#lockStores(ctx, direction);
+    for (let locks = 1; locks < MAX_LOCKS && !(await areIntact(locked)); locks++) {
+      await release(locked, null);
+      await this.catchUp(ctx, direction);
+      locked = await this.#lockStores(ctx, direction);
+    }
+    ctx.faults.at('data.lock.locked');
+    return new LockedStores(ctx, direction, locked, {
+      applyToEmpty: (given, way) => this.#applyToEmpty(given, way),
+      verify: (given, way, scope) => this.#verify(given, way, scope, () => null),
+      sequences: (given, way) => this.#sequences(given, way),
+    });
+  }
+
+  async #lockStores(ctx: Context, direction: Direction): Promise<LockedStore[]> {
+    const used = this.#stores.of(ctx, sourceSide(direction));
     const locked: LockedStore[] = [];
     try {
       for (const each of used) {
@@ -220,12 +267,7 @@ class DataMove implements DataPort {
       await release(locked, error);
       throw error;
     }
-    ctx.faults.at('data.lock.locked');
-    return new LockedStores(ctx, direction, locked, {
-      applyToEmpty: (given, way) => this.#applyToEmpty(given, way),
-      verify: (given, way, scope) => this.#verify(given, way, scope, () => null),
-      sequences: (given, way) => this.#sequences(given, way),
-    });
+    return locked;
   }
 
   async unfence(ctx: Context, side: Side): Promise<void> {
@@ -424,6 +466,16 @@ function stateFolder(ctx: Context): string {
 /** What is wrong with a capture that was made before. Where all of it was taken away, nothing is left that could be found damaged. */
 async function damagesOf({ capture }: OpenStore): Promise<readonly string[]> {
   return (await capture.isInstalled?.()) === false ? ['nothing of the capture is there'] : capture.intact();
+}
+
+async function areIntact(locked: readonly LockedStore[]): Promise<boolean> {
+  try {
+    for (const { store } of locked) if ((await damagesOf(store)).length > 0) return false;
+    return true;
+  } catch (error) {
+    await release(locked, error);
+    throw error;
+  }
 }
 
 /** A new side whose tables are still to be made has nothing in them to touch. */

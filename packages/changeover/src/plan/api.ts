@@ -1,5 +1,5 @@
 import type { Authority, Hold } from './authority.ts';
-import type { GatewayStats, SettingsReport, SnapshotSummary, TableSummary, UnitStatus } from './ports.ts';
+import type { GatewayStats, Lag, SettingsReport, SnapshotSummary, TableSummary, UnitStatus } from './ports.ts';
 import type { Finding, Footprint, SchemaRule, Side, Stage, Verdict } from './words.ts';
 
 /** Everything a run tells while it goes on. The command line prints these, one JSON object a line with `--json`. */
@@ -55,6 +55,8 @@ export interface Status {
   readonly gateway: GatewayStats | null;
   readonly units: readonly { readonly name: string; readonly side: Side; readonly status: UnitStatus }[];
   readonly pendingChanges: number | null;
+  /** How far captures that read a server's log are behind it; empty where none does. */
+  readonly lags: readonly Lag[];
   readonly notReturnable: readonly { readonly table: string; readonly rows: number; readonly reason: string }[];
   readonly errors: readonly string[];
   readonly warnings: readonly string[];

@@ -1,4 +1,5 @@
 import type { Context } from './context.ts';
+import type { CaptureLag } from './stores.ts';
 import type { Direction, Finding, Footprint, Json, SchemaRule, Side, Verdict } from './words.ts';
 
 /**
@@ -57,6 +58,12 @@ export interface TableSummary {
   readonly givenUp: readonly string[];
 }
 
+/** How far the capture of one store is behind the log of its server. */
+export interface Lag extends CaptureLag {
+  readonly store: string;
+  readonly side: Side;
+}
+
 /** The rows of one tenant in one table, on the side that is read and on the one that is written. */
 export interface TenantCount {
   readonly table: string;
@@ -108,6 +115,8 @@ export interface DataPort extends PlanPart {
   notReturnable(
     ctx: Context,
   ): Promise<readonly { readonly table: string; readonly rows: number; readonly reason: string }[]>;
+  /** How far the captures that read a server's log are behind, on both sides; empty where none does. Reads only. */
+  lags(ctx: Context): Promise<readonly Lag[]>;
   /** Locks every store of the side that loses the writes, in a fixed order. */
   lock(ctx: Context, direction: Direction): Promise<LockedData>;
   /** Removes the refusing triggers of a side. Idempotent. */

@@ -76,6 +76,16 @@ export interface ChangeBatch {
   readonly token: unknown;
 }
 
+/** How far a capture is behind the log of its server. */
+export interface CaptureLag {
+  /** Log that the server keeps for us. */
+  readonly bytes: number;
+  /** Age of the last look at all of it; null where nobody has looked. */
+  readonly seconds: number | null;
+  /** What is going to break, with its remedy; null where all is well. */
+  readonly warning: string | null;
+}
+
 /**
  * Knows which keys changed. Trigger captures write a change table; scanning captures (files) compare with the state of the last
  * acknowledged scan, kept in our own state folder. Either way: a change is pending until `acknowledge`, and a change that
@@ -93,6 +103,10 @@ export interface Capture {
   intact(): Promise<readonly string[]>;
   /** False before the first `install`, and after everything that it made was taken away. Absent where that is kept outside of the store. */
   isInstalled?(): Promise<boolean>;
+  /** How far it is behind the log of the server that it reads; null where it is not installed. Absent where nothing is read from a log. */
+  lag?(): Promise<CaptureLag | null>;
+  /** Lets the server remove log that would otherwise be kept until the next `pending`: what it says about the tables is taken over durably. */
+  drain?(): Promise<void>;
   remove(): Promise<void>;
 }
 

@@ -53,6 +53,7 @@ const status: Status = {
     { name: 'new', side: 'next', status: { state: 'running', pid: 4711, startTime: '1' } },
   ],
   pendingChanges: 0,
+  lags: [{ store: 'postgres db/app', side: 'next', bytes: 5_242_880, seconds: 3, warning: null }],
   notReturnable: [{ table: 'events', rows: 3, reason: 'the log has no field for a score' }],
   errors: [],
   warnings: ['the disk of the journal is nearly full'],
@@ -69,6 +70,7 @@ describe('status', () => {
   State      LIVE_NEW  epoch 7
   Progress   ██████████████████▍─  92 %
   Changes    0 left to apply
+  Log        5.2 MB, 3 s behind  postgres db/app
   Owner      pid 123, \`changeover run\`, since 4 s
   Keeper     pid 99, seen 200 ms ago
   Gateway    2 workers, 12 in flight, 0 held, 1 stream, 1,204 accepted
@@ -109,6 +111,7 @@ To know
       gateway: null,
       units: [],
       pendingChanges: null,
+      lags: [],
     };
     expect(renderStatus(screen, { ...fresh, notReturnable: [], warnings: [], nextCommand: 'changeover run' }, 0))
       .toBe(`doorbell  no run yet

@@ -1,7 +1,7 @@
 import type { GatewayStats, Status } from '../../changeover.ts';
 import { renderBar, STAGE_MARKS } from './progress.ts';
 import { block, cleanLine, columns, type Screen } from './text.ts';
-import { plural, showCount, showDuration, showPercent } from './units.ts';
+import { plural, showBytes, showCount, showDuration, showPercent } from './units.ts';
 
 /** Who serves, who may write, what is held, how far the run is, what is wrong, and the next command. */
 export function renderStatus(screen: Screen, status: Status, nowMs: number): string {
@@ -15,6 +15,7 @@ export function renderStatus(screen: Screen, status: Status, nowMs: number): str
     ...(status.pendingChanges === null
       ? []
       : [['Changes', `${showCount(status.pendingChanges)} left to apply`] as const]),
+    ...status.lags.map((lag) => ['Log', lagText(lag)] as const),
     ['Owner', ownerText(status, nowMs)],
     [
       'Keeper',
@@ -81,6 +82,11 @@ function ownerText({ owner }: Status, nowMs: number): string {
   return owner === null
     ? 'nobody is working on it'
     : `pid ${owner.pid}, \`${cleanLine(owner.command)}\`, since ${showDuration(nowMs - owner.sinceMs)}`;
+}
+
+function lagText({ store, bytes, seconds }: Status['lags'][number]): string {
+  const age = seconds === null || seconds === 0 ? '' : `, ${showDuration(seconds * 1000)}`;
+  return `${showBytes(bytes)}${age} behind  ${cleanLine(store)}`;
 }
 
 function stagesLine(screen: Screen, stages: Status['stages']): string {

@@ -69,6 +69,7 @@ export async function statusOf(ctx: Context, parts: Parts): Promise<Status> {
   const isRunning = await parts.gateway.isRunning(ctx);
   const messages = run === null ? [] : journal.messages(run.id);
   const isPrepared = run !== null && ['running', 'ready', 'live', 'paused'].includes(run.status);
+  const lags = isPrepared ? await parts.data.lags(ctx) : [];
   return {
     plan: plan.name,
     planHash: parts.planHash,
@@ -91,9 +92,13 @@ export async function statusOf(ctx: Context, parts: Parts): Promise<Status> {
     gateway: isRunning ? await parts.gateway.stats(ctx) : null,
     units: [...(await unitsOf(ctx, parts, 'legacy')), ...(await unitsOf(ctx, parts, 'next'))],
     pendingChanges: null,
+    lags,
     notReturnable: isPrepared && authority.side === 'next' ? await parts.data.notReturnable(ctx) : [],
     errors: messages.filter(({ level }) => level === 'error').map(({ text }) => text),
-    warnings: messages.filter(({ level }) => level === 'warning').map(({ text }) => text),
+    warnings: [
+      ...messages.filter(({ level }) => level === 'warning').map(({ text }) => text),
+      ...lags.flatMap(({ store, warning }) => (warning === null ? [] : [`${store}: ${warning}`])),
+    ],
     nextCommand: nextCommand(run, authority),
   };
 }

@@ -111,13 +111,13 @@ export async function partitionsOf(session: Session, qualified: string): Promise
 function fingerprintSql(table: string): string {
   return `(
     WITH own AS (
-      SELECT ${table}::regclass::oid AS oid
-      UNION SELECT relid FROM pg_partition_tree(${table}::regclass))
+      SELECT to_regclass(${table})::oid AS oid
+      UNION SELECT relid FROM pg_partition_tree(to_regclass(${table})))
     SELECT md5(concat_ws('|',
       (SELECT string_agg(concat_ws(':', c.oid, pg_relation_filenode(c.oid)), ',' ORDER BY c.oid)
        FROM own JOIN pg_class c USING (oid)),
       (SELECT string_agg(concat_ws(':', a.attname, a.atttypid, a.atttypmod), ',' ORDER BY a.attnum)
-       FROM pg_attribute a WHERE a.attrelid = ${table}::regclass AND a.attnum > 0 AND NOT a.attisdropped),
+       FROM pg_attribute a WHERE a.attrelid = to_regclass(${table}) AND a.attnum > 0 AND NOT a.attisdropped),
       (SELECT string_agg(concat_ws(':', t.tgrelid, t.tgenabled, pg_get_triggerdef(t.oid), md5(p.prosrc)), ',' ORDER BY t.tgrelid, t.tgname)
        FROM own JOIN pg_trigger t ON t.tgrelid = own.oid JOIN pg_proc p ON p.oid = t.tgfoid
        WHERE t.tgname IN ('${CAPTURE_TRIGGER}', '${TRUNCATE_TRIGGER}')))))`;

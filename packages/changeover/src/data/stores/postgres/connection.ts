@@ -6,7 +6,7 @@ import { quoted } from './text.ts';
 /** Marks transactions of ours in the write-ahead log, so that they are not taken for the application's. */
 export const OWN_PREFIX = 'changeover';
 const INSUFFICIENT_PRIVILEGE = '42501';
-const UNDEFINED_TABLE = '42P01';
+export const UNDEFINED_TABLE = '42P01';
 /** Time for DDL to find a moment without long writers. */
 const DDL_TIMEOUT_MS = 30_000;
 const EPOCH_TIMEOUT_MS = 10_000;

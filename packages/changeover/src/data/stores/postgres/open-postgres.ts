@@ -15,10 +15,10 @@ import { ChangeoverError } from '../../../errors.ts';
 import { PostgresCapture, partitionsOf } from './capture.ts';
 import type { CaptureMethod } from './change-log.ts';
 import { checkPostgres, footprintOfPostgres } from './check.ts';
-import { PostgresConnection } from './connection.ts';
+import { PostgresConnection, UNDEFINED_TABLE } from './connection.ts';
 import { LogicalCapture } from './logical/capture.ts';
 import { setSequences } from './sequences.ts';
-import type { Session } from './session.ts';
+import { sqlState, type Session } from './session.ts';
 import { orderOf, readShape, selection, within, type PostgresShape } from './shape.ts';
 import { FENCE_TRIGGER, fenceFunctionSql, fenceTriggerSql } from './triggers.ts';
 import { canonicalRows, readRow, readRows, writeBatch } from './write.ts';
@@ -147,7 +147,13 @@ export class OpenPostgres implements OpenStore {
     const shapes: PostgresShape[] = [];
     for (const table of tables) shapes.push(await this.shape(table));
     await this.#createFenceFunction();
-    await connection.lock(shapes.map(({ qualified }) => qualified).sort(), LOCK_TIMEOUT_MS);
+    try {
+      await connection.lock(shapes.map(({ qualified }) => qualified).sort(), LOCK_TIMEOUT_MS);
+    } catch (error) {
+      // To read them again names the one that is not there any more.
+      if (sqlState(error) === UNDEFINED_TABLE) for (const table of tables) await this.#fresh(table, null);
+      throw error;
+    }
     return {
       fence: async () => {
         if (!connection.isLocked)

@@ -1,5 +1,5 @@
 import { ChangeoverError } from '../../../../errors.ts';
-import type { Capture, ChangeBatch } from '../../../../plan/stores.ts';
+import type { Capture, CaptureLag, ChangeBatch } from '../../../../plan/stores.ts';
 import { ChangeLog } from '../change-log.ts';
 import { OWN_PREFIX, type PostgresConnection } from '../connection.ts';
 import type { Cell, Session } from '../session.ts';
@@ -63,6 +63,18 @@ export class LogicalCapture implements Capture {
     return this.#log.pending(limit);
   }
 
+  async lag(): Promise<CaptureLag | null> {
+    const name = await this.#slot.name();
+    return name === null ? null : this.#slot.lag(name);
+  }
+
+  /** The keys take far less room than the log that names them, and may wait as long as it takes. */
+  async drain(): Promise<void> {
+    const name = await this.#slot.name();
+    const lag = name === null ? null : await this.#slot.lag(name);
+    if (name !== null && lag !== null && lag.bytes > IDLE_BYTES) await this.#drain(name);
+  }
+
   async acknowledge(batch: ChangeBatch): Promise<void> {
     await this.#log.acknowledge(batch);
   }
@@ -111,15 +123,13 @@ export class LogicalCapture implements Capture {
     });
   }
 
-  /** Moves what the slot holds into the log of keys. */
+  /** Moves what the slot holds now into the log of keys. */
   async #drain(name: string): Promise<void> {
     const end = await this.#slot.flushed();
-    let tables: ReadonlyMap<string, PostgresShape> | null = null;
-    for (;;) {
+    const tables = await this.#tablesByName();
+    for (let isAll = false; !isAll;) {
       let isOurs = false;
-      const endLsn = await this.#slot.read(name, async (part, session) => {
-        if (part.length === 0) return;
-        tables ??= await this.#tablesByName();
+      const read = await this.#slot.read(name, end.lsn, async (part, session) => {
         const keys = new Map<string, LoggedKey>();
         for (const decoded of part) {
           if (decoded.kind === 'begin') isOurs = false;
@@ -128,10 +138,12 @@ export class LogicalCapture implements Capture {
         }
         if (keys.size > 0) await this.#write(session, [...keys.values()]);
       });
-      if (endLsn === null) break;
-      await this.#slot.acknowledge(name, endLsn);
+      isAll = read.isAll;
+      const done = isAll ? end.lsn : read.endLsn;
+      // Telling the slot costs as much as reading, so where nothing was there it is left for later.
+      const isIdle = read.endLsn === null && ((await this.#slot.lag(name))?.bytes ?? 0) <= IDLE_BYTES;
+      if (done !== null && !isIdle) await this.#slot.acknowledge(name, done, end.at);
     }
-    if ((await this.#slot.lagBytes(name)) > IDLE_BYTES) await this.#slot.acknowledge(name, end);
   }
 
   async #write(session: Session, keys: readonly LoggedKey[]): Promise<void> {
@@ -146,16 +158,21 @@ export class LogicalCapture implements Capture {
 
   /** The captured tables by schema and name, as the slot calls them. */
   async #tablesByName(): Promise<Map<string, PostgresShape>> {
-    const tables = new Map<string, PostgresShape>();
+    const shapes = new Map<string, PostgresShape>();
     for (const table of await this.#log.tables()) {
       const shape = await this.#shapeOf(table);
-      const [row] = await this.#connection.main.query(
-        'SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1',
-        [shape.oid],
-      );
-      tables.set(nameOf(row?.[0] ?? '', row?.[1] ?? ''), shape);
+      shapes.set(shape.oid, shape);
     }
-    return tables;
+    const rows = await this.#connection.main.query(
+      'SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])',
+      [[...shapes.keys()]],
+    );
+    return new Map(
+      rows.flatMap(([oid, schema, name]) => {
+        const shape = shapes.get(oid ?? '');
+        return shape === undefined ? [] : [[nameOf(schema ?? '', name ?? ''), shape]];
+      }),
+    );
   }
 }
 
@@ -213,5 +230,5 @@ function fingerprintSql(table: string): string {
        WHERE i.indrelid = c.oid AND (i.indisprimary OR i.indisreplident)),
       (SELECT string_agg(p.pubname, ',' ORDER BY p.pubname) FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
        WHERE r.prrelid = c.oid AND p.pubname LIKE 'changeover\\_%')))
-    FROM pg_class c WHERE c.oid = ${table}::regclass)`;
+    FROM pg_class c WHERE c.oid = to_regclass(${table}))`;
 }

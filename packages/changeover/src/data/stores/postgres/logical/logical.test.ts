@@ -54,10 +54,11 @@ async function pending(store: OpenStore): Promise<string[]> {
   return changes.map(({ table, key }) => `${table} ${key.map(String).join('|')}`).sort();
 }
 
-/** Takes everything and acknowledges it, in small batches. */
-async function drained(store: OpenStore): Promise<Set<string>> {
+/** Takes everything and acknowledges it, in small batches; at most so many. */
+async function drained(store: OpenStore, batches = Infinity): Promise<Set<string>> {
   const keys = new Set<string>();
-  for (;;) {
+  for (let taken = 0; ; taken++) {
+    if (taken === batches) return keys;
     const batch = await store.capture.pending(500);
     if (batch.changes.length + batch.rescan.length === 0) return keys;
     for (const { key } of batch.changes) keys.add(key.map(String).join('|'));
@@ -185,6 +186,74 @@ describe('capture from the write-ahead log', () => {
     expect(await lag()).toBeGreaterThan(4_000_000);
     expect(await pending(store)).toEqual([]);
     expect(await lag()).toBeLessThan(1_000_000);
+  });
+
+  it('ends a reading that writers go on behind', async () => {
+    await db.exec('CREATE TABLE t (id int PRIMARY KEY)');
+    const store = await captured('t');
+    const other = await application();
+    const MOST = 3000;
+    const state = { isRead: false, written: 0 };
+    const writing = (async () => {
+      while (!state.isRead && state.written < MOST) await other.exec(`INSERT INTO t VALUES (${state.written++})`);
+    })();
+    for (let reading = 0; reading < 3; reading++) await drained(store, 1);
+    state.isRead = true;
+    await writing;
+    expect(state.written).toBeLessThan(MOST);
+  });
+
+  it('does not read again and again what it has read, where it may ask for a snapshot', async () => {
+    await db.exec('CREATE TABLE t (id int PRIMARY KEY, v text)');
+    const store = await captured('t');
+    const again = async () =>
+      Number(
+        (
+          await db.all(
+            'SELECT confirmed_flush_lsn - restart_lsn AS again FROM pg_replication_slots WHERE database = current_database()',
+          )
+        )[0]?.['again'],
+      );
+    await db.exec("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 4000) AS i");
+    await drained(store);
+    for (let id = -1; (await again()) > 1024 * 1024; id--) {
+      expect(id).toBeGreaterThan(-10);
+      await db.exec(`INSERT INTO t VALUES (${id})`);
+      await drained(store);
+    }
+  });
+
+  it('says so when the server is about to remove its log, and when it has', async () => {
+    await db.exec('CREATE TABLE t (id int PRIMARY KEY)');
+    const store = await captured('t');
+    const limit = async (value: string) => {
+      await db.exec(`ALTER SYSTEM SET max_slot_wal_keep_size = '${value}'`);
+      await db.exec('SELECT pg_reload_conf()');
+    };
+    const segments = async () => {
+      for (let segment = 0; segment < 4; segment++) {
+        await db.exec("SELECT pg_logical_emit_message(false, 'other', repeat('x', 1000000))");
+        await db.exec('SELECT pg_switch_wal()');
+      }
+    };
+    try {
+      await limit('16MB');
+      await segments();
+      expect((await store.capture.lag?.())?.warning).toMatch(/about to be removed: raise max_slot_wal_keep_size/);
+      await db.exec('CHECKPOINT');
+      expect((await store.capture.lag?.())?.warning).toMatch(
+        /was removed \(wal_removed\): raise max_slot_wal_keep_size/,
+      );
+      await expect(store.capture.pending(10)).rejects.toMatchObject({
+        code: 'CHG_DATA_SLOT_LOST',
+        hint: expect.stringContaining('max_slot_wal_keep_size') as string,
+      });
+      expect(await store.capture.intact()).toMatchObject([expect.stringContaining('was removed; raise')]);
+      await store.capture.install(['t']);
+      expect(await store.capture.pending(10)).toMatchObject({ rescan: ['t'] });
+    } finally {
+      await limit('-1');
+    }
   });
 
   it('refuses a table whose rows the log cannot name, before the application would suffer', async () => {
