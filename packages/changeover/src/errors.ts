@@ -425,6 +425,11 @@ export const CATALOGUE = {
     exit: 1,
     hint: 'Correct what the message names, or leave that part out: schema: { omit: [NAME] } with the name that `changeover plan --full` shows. What the run made is removed again.',
   },
+  CHG_DATA_EXPAND_REFUSED: {
+    message: '{store} refused `{statement}`: {reason}',
+    exit: 1,
+    hint: 'Correct what the message names in the rows or in the expand() of the plan, then run the same command again; `changeover check` looks at all of it beforehand. `changeover rollback` takes away what was added.',
+  },
   CHG_DATA_LOOKUP_UNKNOWN: {
     message: 'data.{sync}: a row function looked up {table}, which no sync of this store names',
     exit: 2,

@@ -1,3 +1,5 @@
+import { parseDuration, type Duration } from '../plan/duration.ts';
+import type { ExpandDefinition, TableExpansion } from '../plan/expand.ts';
 import { specOf } from '../plan/spec.ts';
 import type { Store } from '../plan/stores.ts';
 import type { FilesDefinition, SchemaOptions, SyncDefinition, TableMapping } from '../plan/sync.ts';
@@ -49,4 +51,43 @@ export function files(options: {
 }): FilesDefinition {
   const { name, from, to, only = null } = options;
   return { kind: 'files', name, from, to, only, spec: specOf({ kind: 'files', name, from, to, only }) };
+}
+
+/**
+ * Columns added beside the old ones in the tables of one Postgres database, kept in step with them in both directions while old and new
+ * applications write. `finish` drops the old ones, a rollback the new ones.
+ *
+ * @param options.tables Table → what is added to it, and what goes at the end.
+ * @param options.chunkRows Most rows in one batch of the backfill. Default 1000.
+ * @param options.pause Rest after each batch of the backfill. Default 0.
+ * @example
+ * expand({
+ *   name: 'users',
+ *   in: postgres('postgres://app@127.0.0.1/app'),
+ *   tables: {
+ *     users: {
+ *       add: {
+ *         full_name: {
+ *           type: 'text',
+ *           up: "first || ' ' || last",
+ *           down: { first: "split_part(full_name, ' ', 1)", last: "split_part(full_name, ' ', 2)" },
+ *           notNull: true,
+ *         },
+ *       },
+ *       drop: ['first', 'last'],
+ *       indexes: { users_by_full_name: { on: '(full_name)' } },
+ *     },
+ *   },
+ * })
+ */
+export function expand(options: {
+  readonly name: string;
+  readonly in: Store;
+  readonly tables: Readonly<Record<string, TableExpansion>>;
+  readonly chunkRows?: number;
+  readonly pause?: Duration;
+}): ExpandDefinition {
+  const { name, in: store, tables, chunkRows = DEFAULT_CHUNK_ROWS, pause = 0 } = options;
+  const spec = specOf({ kind: 'expand', name, in: store, tables });
+  return { kind: 'expand', name, in: store, tables, chunkRows, pauseMs: parseDuration(pause), spec };
 }

@@ -24,6 +24,7 @@ import {
   type Side,
   type Verdict,
 } from '../plan/words.ts';
+import { Expansions } from './expand/index.ts';
 import { FilesSync } from './files/index.ts';
 import { SchemaMove } from './schema/schema-move.ts';
 import { checkSchemas } from './schema/check.ts';
@@ -41,7 +42,7 @@ import { countByTenant } from './tenant-counts.ts';
 import { Verification, type LiveSource } from './verification.ts';
 import { turn } from './turn.ts';
 
-export { files, sync } from './define.ts';
+export { expand, files, sync } from './define.ts';
 
 /** Changes that one batch applies. */
 const BATCH_CHANGES = 1000;
@@ -70,6 +71,7 @@ class DataMove implements DataPort {
   readonly #made: SchemaMove | null;
   readonly #syncs: readonly SyncDefinition[];
   readonly #files: readonly FilesSync[];
+  readonly #expansions: Expansions;
   readonly #stores: StoresInUse;
   readonly #logs = new LogWatch();
   #builtOf = 0;
@@ -80,6 +82,8 @@ class DataMove implements DataPort {
     this.#syncs = definitions.filter((definition) => definition.kind === 'sync');
     this.#files = definitions.filter((definition) => definition.kind === 'files').map((one) => new FilesSync(one));
     this.#stores = new StoresInUse(this.#syncs);
+    const expanding = definitions.filter((definition) => definition.kind === 'expand');
+    this.#expansions = new Expansions(expanding, this.#stores);
     const making = this.#syncs.filter(({ schema }) => schema !== null);
     this.#made = making.length === 0 ? null : new SchemaMove(making, this.#stores);
     this.schema = this.#made;
@@ -89,6 +93,7 @@ class DataMove implements DataPort {
     const findings = await checkData(ctx, this.#syncs, this.#stores);
     findings.push(...(await checkSchemas(ctx, this.#syncs, this.#stores)));
     for (const files of this.#files) findings.push(...(await files.check(ctx)));
+    findings.push(...(await this.#expansions.check(ctx)));
     return findings;
   }
 
@@ -100,6 +105,7 @@ class DataMove implements DataPort {
       if (store !== null) footprint.push(...(await store.footprint(await existing(store, used.tables), 'source')));
     }
     for (const files of this.#files) footprint.push(...(await files.footprint(ctx)));
+    footprint.push(...(await this.#expansions.footprint(ctx)));
     return footprint;
   }
 
@@ -113,6 +119,7 @@ class DataMove implements DataPort {
       }
     }
     for (const files of this.#files) summaries.push(await files.describe(ctx));
+    summaries.push(...(await this.#expansions.describe(ctx)));
     return summaries;
   }
 
@@ -128,6 +135,7 @@ class DataMove implements DataPort {
       await store?.installEpoch(ctx.epoch, { isLive: ctx.liveSide === used.side });
     }
     for (const files of this.#files) await files.installEpoch(ctx);
+    await this.#expansions.installEpoch(ctx);
   }
 
   /** The legacy's capture comes first: a row that the copy reads later is then either read as it is or captured when it changes. */
@@ -149,6 +157,7 @@ class DataMove implements DataPort {
       await store.fence(used.tables);
     }
     for (const files of this.#files) await files.prepare(ctx);
+    await this.#expansions.prepare(ctx);
   }
 
   /** Files come first, so that no row names one that is not there yet. */
@@ -167,6 +176,7 @@ class DataMove implements DataPort {
     await this.#logs.during(ctx, sources, async () => {
       for (const { sync } of built) if (sync.target.replace === undefined) await sync.copy(ctx, next);
     });
+    await this.#expansions.copy(ctx, next);
   }
 
   async prepareReverse(ctx: Context): Promise<void> {
@@ -224,8 +234,8 @@ class DataMove implements DataPort {
     return countByTenant(ctx, counted, direction, column, (table) => lost.keys(table));
   }
 
-  notReturnable(ctx: Context): Promise<{ table: string; rows: number; reason: string }[]> {
-    return Promise.resolve(this.#notReturnable(ctx).summary());
+  async notReturnable(ctx: Context): Promise<{ table: string; rows: number; reason: string }[]> {
+    return [...this.#notReturnable(ctx).summary(), ...(await this.#expansions.notReturnable(ctx))];
   }
 
   async lags(ctx: Context): Promise<Lag[]> {
@@ -298,7 +308,7 @@ class DataMove implements DataPort {
       }
     for (const files of this.#files) await files.uninstall(ctx, { emptyTarget });
     ctx.faults.at('data.uninstall.emptied');
-    const removed: Footprint[] = [];
+    const removed = await this.#expansions.uninstall(ctx, { emptyTarget });
     for (const used of this.#allStores(ctx)) {
       const store = await this.#stores.openIfPresent(ctx, used);
       if (store === null) continue;
@@ -321,7 +331,9 @@ class DataMove implements DataPort {
 
   /** Each table and each folder is one part of the progress. */
   #partCount(built: readonly BuiltSync[]): number {
-    return this.#files.length + built.reduce((sum, { sync }) => sum + sync.maps.length, 0);
+    return (
+      this.#expansions.tableCount + this.#files.length + built.reduce((sum, { sync }) => sum + sync.maps.length, 0)
+    );
   }
 
   #onLive(ctx: Context, { side, store }: UsedStore, quietly: Quietly, act: () => Promise<void>): Promise<void> {
@@ -433,6 +445,7 @@ class DataMove implements DataPort {
       verdicts.push(...(await verification.run(ctx, scope, next)));
     }
     for (const files of this.#files) verdicts.push(...(await files.verify(next(), direction, scope)));
+    verdicts.push(...(await this.#expansions.verify(ctx, next, direction, scope)));
     return verdicts;
   }
 

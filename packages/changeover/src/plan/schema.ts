@@ -156,9 +156,16 @@ export const planSchema = section({
     .array(
       part<DataDefinition>(
         (value) =>
-          has(value, 'name', 'spec', 'from', 'to') && 'kind' in value && ['sync', 'files'].includes(String(value.kind)),
+          'kind' in value &&
+          (has(value, 'name', 'spec', 'from', 'to')
+            ? ['sync', 'files'].includes(String(value.kind))
+            : has(value, 'name', 'spec', 'in', 'tables') && value.kind === 'expand'),
         'data to move',
-        ["sync({ name, from, to, tables, schema: 'create' })", "files({ from: 'data/pictures', to: 'var/pictures' })"],
+        [
+          "sync({ name, from, to, tables, schema: 'create' })",
+          "files({ from: 'data/pictures', to: 'var/pictures' })",
+          "expand({ name, in: postgres(url), tables: { users: { add: { full_name: { type: 'text', up, down } } } } })",
+        ],
       ),
       { error: 'a list of data to move' },
     )

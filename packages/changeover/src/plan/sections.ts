@@ -1,6 +1,7 @@
 import type { PlanAuthor } from './author.ts';
 import { parseDuration } from './duration.ts';
-import { show, showPath, type PlanProblem } from './problems.ts';
+import { expandSchema } from './expand.ts';
+import { problemsOf, show, showPath, type PlanProblem } from './problems.ts';
 import { HOLD_DEADLINE_MS, MAX_HELD_MS, planSchema, ROLLBACK_HOLD_DEADLINE_MS } from './schema.ts';
 import { canonicalJson, specOf } from './spec.ts';
 import { COLUMN_FORMS } from './sync.ts';
@@ -23,6 +24,7 @@ export function problemsAcross(author: unknown): PlanProblem[] {
     ...holdsLongerThanParked(sections),
     ...movesOntoItself(sections),
     ...schemasMisspelt(sections),
+    ...expansionsMisspelt(sections),
   ];
 }
 
@@ -128,7 +130,7 @@ function holdsLongerThanParked({ gateway, cutover }: Sections): PlanProblem[] {
 
 function movesOntoItself({ data = [] }: Sections): PlanProblem[] {
   return data.flatMap((definition, index) =>
-    canonicalJson(specOf(definition.from)) === canonicalJson(specOf(definition.to))
+    definition.kind !== 'expand' && canonicalJson(specOf(definition.from)) === canonicalJson(specOf(definition.to))
       ? [problem(['data', index, 'to'], 'another place than `from`', definition.to, 'name where it moves to')]
       : [],
   );
@@ -157,6 +159,15 @@ function schemasMisspelt({ data = [] }: Sections): PlanProblem[] {
         : [problem([...path, 'omit'], 'a list of names', omit, "write omit: ['posts_author_fkey']")]),
     ];
   });
+}
+
+/** `expand` takes any object too. */
+function expansionsMisspelt({ data = [] }: Sections): PlanProblem[] {
+  return data.flatMap((definition, index) =>
+    definition.kind === 'expand'
+      ? problemsOf(expandSchema, definition).map((found) => ({ ...found, path: `data[${index}].${found.path}` }))
+      : [],
+  );
 }
 
 function columnProblems(path: Path, columns: unknown): PlanProblem[] {

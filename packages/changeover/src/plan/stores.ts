@@ -116,9 +116,17 @@ export interface SchemaAccess {
   query(sql: string, values?: readonly string[]): Promise<Value[][]>;
   /**
    * Statements as one transaction of ours, behind the gate. With `isTrial` it is rolled back at its end: that only tells whether they could be
-   * done.
+   * done. `about` is what errors call that which is changed; default the new tables.
    */
-  change(statements: readonly string[], options?: { readonly isTrial: boolean }): Promise<void>;
+  change(
+    statements: readonly string[],
+    options?: { readonly isTrial?: boolean; readonly about?: string },
+  ): Promise<void>;
+  /**
+   * One statement that cannot be part of a transaction (CREATE INDEX CONCURRENTLY), behind the gate all the same: an owner that takes over ends
+   * it. Absent where there are none.
+   */
+  outside?(statement: string): Promise<void>;
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Context } from './context.ts';
+import type { ExpandDefinition } from './expand.ts';
 import type { Key, Row, Store } from './stores.ts';
 import type { Json } from './words.ts';
 
@@ -98,4 +99,4 @@ export interface FilesDefinition {
   readonly spec: Json;
 }
 
-export type DataDefinition = SyncDefinition | FilesDefinition;
+export type DataDefinition = SyncDefinition | FilesDefinition | ExpandDefinition;

@@ -121,6 +121,8 @@ export class PostgresConnection {
         throw error;
       }
     });
+    // What runs outside of a transaction does not hold the gate any more when its owner is dead.
+    await this.#endOlderOwners(epoch);
     this.ctx.faults.at('data.epoch.installed');
   }
 
@@ -165,18 +167,36 @@ export class PostgresConnection {
   }
 
   /** Statements of DDL in one transaction; a trial is rolled back. */
-  async alter(statements: readonly string[], isTrial: boolean): Promise<void> {
+  async alter(statements: readonly string[], isTrial: boolean, about = 'the new tables'): Promise<void> {
     const trial = new Error('a trial ends here');
     const work = async (session: Session) => {
       for (const sql of statements) await session.query(sql);
     };
     try {
-      await this.change('the new tables', work, () => {
+      await this.change(about, work, () => {
         if (isTrial) throw trial;
       });
     } catch (error) {
       if (error !== trial) throw error;
     }
+  }
+
+  /**
+   * One statement that cannot be part of a transaction. The gate is held meanwhile by another connection, which a stopped owner keeps and
+   * a killed one loses; either way the next owner ends this one by its name.
+   */
+  async outside(sql: string): Promise<void> {
+    await this.change(sql, async (session) => {
+      await session.query('SET LOCAL idle_in_transaction_session_timeout = 0');
+      await this.writer.alone(async () => {
+        await this.writer.query(`SET application_name = 'changeover epoch ${this.#epoch}'`);
+        try {
+          await this.writer.query(sql);
+        } finally {
+          await this.writer.query("SET application_name = 'changeover'");
+        }
+      });
+    });
   }
 
   /** Locks writers of `tables` (quoted names in order) out, and keeps them out until `endLock`. */

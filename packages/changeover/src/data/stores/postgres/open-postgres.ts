@@ -33,10 +33,11 @@ export class OpenPostgres implements OpenStore {
   readonly bulk: BulkAddress;
   readonly schema: SchemaAccess = {
     query: (sql, values = []) => this.#connection.main.query(sql, values),
-    change: async (statements, { isTrial } = { isTrial: false }) => {
-      await this.#connection.alter(statements, isTrial);
+    change: async (statements, { isTrial = false, about } = {}) => {
+      await this.#connection.alter(statements, isTrial, about);
       this.#shapes.clear();
     },
+    outside: (statement) => this.#connection.outside(statement),
   };
   readonly #connection: PostgresConnection;
   readonly #how: CaptureMethod;

@@ -39,7 +39,7 @@ export class OpenSqlite implements OpenStore {
   readonly bulk: BulkAddress;
   readonly schema: SchemaAccess = {
     query: (sql, values = []) => this.#connection.read(() => this.#connection.all(sql, ...values) as Value[][]),
-    change: (statements, { isTrial } = { isTrial: false }) => this.#connection.alter(statements, isTrial),
+    change: (statements, { isTrial = false } = {}) => this.#connection.alter(statements, isTrial),
   };
   readonly #connection: SqliteConnection;
   readonly #file: SqliteFile;

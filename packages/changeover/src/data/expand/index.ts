@@ -1,0 +1,1 @@
+export { Expansions } from './expansions.ts';
