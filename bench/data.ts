@@ -102,7 +102,11 @@ const PAIRS: readonly Pair[] = [
       };
       return { address: db.address, close };
     },
-    rival: (_, source, target) => Promise.resolve(pgloader(source, target.address)),
+    rival: ({ table }, source, target) => {
+      // The 100,000 rows that it reads ahead by default are more than its heap holds of pictures.
+      const options = table.name === 'blobs' ? ['--with', 'prefetch rows = 1000'] : [];
+      return Promise.resolve(pgloader(source, target.address, ...options));
+    },
   },
 ];
 

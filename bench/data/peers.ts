@@ -26,8 +26,8 @@ function timed(program: string, ...args: readonly string[]): number | null {
 }
 
 /** Creates the tables and keys, and copies: all that pgloader does by itself. `from` is a file of SQLite or an address of MariaDB. */
-export function pgloader(from: string, url: string): number | null {
-  return timed('pgloader', from.replace(/^mariadb:/, 'mysql:'), url.replace(/^postgres:/, 'pgsql:'));
+export function pgloader(from: string, url: string, ...options: readonly string[]): number | null {
+  return timed('pgloader', ...options, from.replace(/^mariadb:/, 'mysql:'), url.replace(/^postgres:/, 'pgsql:'));
 }
 
 /**

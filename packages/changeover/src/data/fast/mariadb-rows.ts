@@ -67,8 +67,8 @@ class RowReading {
       });
       query.buildParserFromFields = (columns) => {
         this.#guard(() => (this.#transfer = this.#transferOf(columns, this.#give)));
-        const next = ({ buffer, start }: WirePacket) => {
-          this.#guard(() => this.#transfer?.row(buffer, start + HEADER_BYTES));
+        const next = (packet: WirePacket) => {
+          this.#take(packet);
         };
         return class {
           readonly next = next;
@@ -81,6 +81,16 @@ class RowReading {
     if (this.#failure !== null) throw this.#failure.error;
     if (this.#transfer === null) throw new TypeError('the driver kept the rows to itself');
     return this.#transfer.rows;
+  }
+
+  /** Called for each row, so it makes nothing that would have to be collected. */
+  #take({ buffer, start }: WirePacket): void {
+    if (this.#failure !== null) return;
+    try {
+      this.#transfer?.row(buffer, start + HEADER_BYTES);
+    } catch (error) {
+      this.#failure = { error };
+    }
   }
 
   readonly #give = (bytes: Buffer): void => {
