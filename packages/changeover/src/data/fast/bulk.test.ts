@@ -363,6 +363,69 @@ describe('SQLite to Postgres', () => {
     expect(await copied()).toBe(ROWS);
   }, 120_000);
 
+  it('copies a range once more that the server has lost in a crash after it was committed', async () => {
+    const legacy = newSqlite();
+    await filled(legacy);
+    const next = await newPostgres();
+    await next.exec(TARGET);
+    const data = moveOf(legacy, next);
+    await data.prepare(ctx);
+    // What is left of the second range after a crash: nothing.
+    await next.exec(`CREATE TABLE lost (seq int);
+      CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW.seq <> 1 OR EXISTS (SELECT FROM lost) THEN RETURN NEW; END IF;
+        DELETE FROM items WHERE xmin = pg_current_xact_id()::xid;
+        INSERT INTO lost VALUES (NEW.seq);
+        RETURN NULL;
+      END $$;
+      CREATE TRIGGER lose BEFORE INSERT ON changeover_ledger FOR EACH ROW EXECUTE FUNCTION lose();
+      ALTER TABLE changeover_ledger ENABLE ALWAYS TRIGGER lose`);
+    await data.copy(ctx);
+    expect(await next.all('SELECT seq FROM lost')).toEqual([{ seq: 1 }]);
+    expect(await outcomeOf(data)).toBe(`PASS ${ROWS} rows compared, 0 differ`);
+  }, 60_000);
+
+  it('goes on when the server has crashed under it', async () => {
+    const own = await startPostgres();
+    try {
+      const legacy = newSqlite();
+      await filled(legacy);
+      const admin = new pg.Client(own.url);
+      await admin.connect();
+      // What was committed without waiting for the disk stays in memory until somebody else waits.
+      await admin.query("ALTER SYSTEM SET wal_writer_delay = '10s'");
+      await admin.query('SELECT pg_reload_conf()');
+      await admin.end();
+      const before = await testPostgres(own.url);
+      await before.exec(TARGET);
+      await before.close();
+      const next = { kind: 'postgres', address: before.address } as TestDatabase;
+      let chunks = 0;
+      const crashed: Promise<void>[] = [];
+      const faults = {
+        at: (point: string) => {
+          if (point === 'data.write.committed' && ++chunks === 2) crashed.push(own.crash());
+        },
+      };
+      const data = moveOf(legacy, next);
+      await data.prepare(ctx);
+      await expect(data.copy(contextOf({ faults }))).rejects.toThrow(/CHG|Connection|ECONN|terminat/);
+      await Promise.all(crashed);
+      const client = new pg.Client(next.address);
+      await client.connect();
+      const { rows } = await client.query<{ held: number; entered: number }>(
+        'SELECT (SELECT count(*)::int FROM items) AS held, (SELECT coalesce(sum(rows), 0)::int FROM changeover_ledger) AS entered',
+      );
+      await client.end();
+      expect(rows[0]?.held).toBe(rows[0]?.entered);
+      await data.copy(ctx);
+      expect(await outcomeOf(data)).toBe(`PASS ${ROWS} rows compared, 0 differ`);
+      await data.close();
+    } finally {
+      await own.stop();
+    }
+  }, 60_000);
+
   it('ends within a second when it is interrupted, and commits nothing afterwards', async () => {
     const legacy = newSqlite();
     await filled(legacy);

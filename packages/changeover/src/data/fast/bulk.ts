@@ -4,6 +4,7 @@ import type { TableMap } from '../mapping.ts';
 import { canTransfer } from './mariadb-cells.ts';
 import type { Stretch } from './messages.ts';
 import { boundariesIn, planEntry, rangesBetween, type Range } from './ranges.ts';
+import { Threads, type Thread } from './threads.ts';
 import { Workers } from './workers.ts';
 
 /** A table with fewer rows and fewer bytes than these is done row by row before the threads have started. */
@@ -36,6 +37,7 @@ export class Bulk {
   readonly #sync: string;
   readonly #source: OpenStore;
   readonly #target: OpenStore;
+  readonly #threads = new Threads();
 
   constructor(sync: string, source: OpenStore, target: OpenStore) {
     this.#sync = sync;
@@ -64,39 +66,63 @@ export class Bulk {
     const workers = this.#workers(ctx, map);
     try {
       const boundaries = boundariesIn(entries) ?? (await this.#begin(ctx, map, workers));
-      const finished = new Set(entries.map(({ seq }) => seq));
-      const ranges = rangesBetween(boundaries).filter(({ seq }) => !finished.has(seq));
       const progress = new CopyProgress(ctx, map.target.name, total);
       progress.add(entries.reduce((sum, { rows }) => sum + rows, 0));
-      await workers.each(ranges, async (range, worker, signal) => {
-        ctx.faults.at('data.copy.before_chunk');
-        const own = progress.part();
-        const report = await worker.run(
-          { kind: 'copy', range },
-          {
-            progress: (rows) => {
-              own.add(rows);
-            },
-            written: () => {
-              ctx.faults.at('data.write.before_commit');
-            },
-          },
+      for (let known = entries; ; known = await this.#durable(ctx, map)) {
+        const finished = new Set(known.map(({ seq }) => seq));
+        const ranges = rangesBetween(boundaries).filter(({ seq }) => !finished.has(seq));
+        if (ranges.length === 0) break;
+        await workers.each(ranges, (range, worker, signal) =>
+          this.#copyOne(ctx, worker, signal, range, progress, copyRange),
         );
-        signal.throwIfAborted();
-        if (report.kind === 'copied') {
-          ctx.faults.at('data.write.committed');
-          own.end(report.rows);
-        } else {
-          if (report.kind === 'failed') progress.warn(report.reason);
-          own.end(await copyRange(range));
-        }
-        ctx.faults.at('data.copy.after_chunk');
-      });
+      }
       const end = { ...planEntry(ctx, this.#sync, map.target.name, []), seq: boundaries.length + 1, lastKey: null };
       await this.#target.write({ epoch: ctx.epoch, changes: [], ledger: { ...end, complete: true } });
     } finally {
       await workers.stop();
     }
+  }
+
+  async #copyOne(
+    ctx: Context,
+    worker: Thread,
+    signal: AbortSignal,
+    range: Range,
+    progress: CopyProgress,
+    copyRange: (range: Range) => Promise<number>,
+  ): Promise<void> {
+    ctx.faults.at('data.copy.before_chunk');
+    const own = progress.part();
+    const report = await worker.run(
+      { kind: 'copy', range },
+      {
+        progress: (rows) => {
+          own.add(rows);
+        },
+        written: () => {
+          ctx.faults.at('data.write.before_commit');
+        },
+      },
+    );
+    signal.throwIfAborted();
+    if (report.kind === 'copied') {
+      ctx.faults.at('data.write.committed');
+      own.end(report.rows);
+    } else {
+      if (report.kind === 'failed') progress.warn(report.reason);
+      own.end(await copyRange(range));
+    }
+    ctx.faults.at('data.copy.after_chunk');
+  }
+
+  /**
+   * The entries of the table that a server which fails now still has. The threads do not wait for the disk, so after a crash of the server a
+   * range that was committed may be gone, with its entry; a commit that does wait takes all earlier ones along.
+   */
+  async #durable(ctx: Context, map: TableMap): Promise<readonly LedgerEntry[]> {
+    await this.#target.write({ epoch: ctx.epoch, changes: [] });
+    const entries = await this.#target.ledger(ctx.runId, this.#sync);
+    return entries.filter(({ table }) => table === map.target.name);
   }
 
   /** Range by range in any order, or null where this table is to be compared row by row. */
@@ -175,7 +201,7 @@ export class Bulk {
     const [from, to] = [this.#source.bulk, this.#target.bulk];
     if (from === undefined || to === undefined || columns === null)
       throw new TypeError('these stores have no bulk form');
-    return new Workers(ctx, {
+    return new Workers(ctx, this.#threads, {
       source: from,
       target: to,
       run: ctx.runId,

@@ -2,7 +2,7 @@ import type { BulkAddress } from '../../plan/stores.ts';
 import type { ColumnPairs } from '../mapping.ts';
 import type { Range } from './ranges.ts';
 
-/** What a worker is made for: one table of one sync. */
+/** What a worker opens: one table of one sync. */
 export interface WorkerSetup {
   readonly source: BulkAddress;
   readonly target: BulkAddress;
@@ -16,12 +16,19 @@ export interface WorkerSetup {
   readonly stop: SharedArrayBuffer;
 }
 
-export type Task =
+/** Work on the table that is open. */
+export type TableTask =
   | { readonly kind: 'cut' }
   | { readonly kind: 'copy'; readonly range: Range }
-  | { readonly kind: 'compare'; readonly range: Range }
+  | { readonly kind: 'compare'; readonly range: Range };
+
+export type Task =
+  | TableTask
+  | { readonly kind: 'open'; readonly setup: WorkerSetup }
   /** The answer to `written`. */
   | { readonly kind: 'commit' }
+  /** Gives up all connections, and waits for another table. */
+  | { readonly kind: 'close' }
   | { readonly kind: 'stop' };
 
 /** A stretch of source keys whose rows are not the same on both sides. */
@@ -29,7 +36,7 @@ export type Stretch = Pick<Range, 'after' | 'upTo'>;
 
 export type Report =
   /** Process ids of the backends in the target, to be ended where the worker does not end by itself. */
-  | { readonly kind: 'started'; readonly backends: readonly string[] }
+  | { readonly kind: 'opened'; readonly backends: readonly string[] }
   /** `isComparable`: a range of the source's keys is one of the target's too, in the same order. */
   | { readonly kind: 'cut'; readonly boundaries: readonly string[]; readonly isComparable: boolean }
   | { readonly kind: 'progress'; readonly rows: number; readonly bytes: number }
@@ -39,4 +46,4 @@ export type Report =
   /** `rows`: those that are equal. */
   | { readonly kind: 'compared'; readonly rows: number; readonly differing: readonly Stretch[] }
   | { readonly kind: 'failed'; readonly reason: string }
-  | { readonly kind: 'stopped' };
+  | { readonly kind: 'closed' };

@@ -104,6 +104,8 @@ export class PostgresTarget {
     const columns = this.columns.map(({ name }) => quoted(name)).join(', ');
     const sql = `COPY ${this.shape.qualified} (${columns}) FROM STDIN (FORMAT ${format})`;
     return this.#connection.write(epoch, async (session) => {
+      // Rows and entry are lost together or not at all; whoever ends the table makes sure that none was.
+      await session.query('SET LOCAL synchronous_commit = off');
       const table = this.shape.name;
       const entry: LedgerEntry = {
         run,

@@ -1,7 +1,7 @@
-/** The program of a worker thread: one table, its own reader of the source and its own connections to the target. */
-import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+/** The program of a worker thread: one table at a time, its own reader of the source and its own connections to the target. */
+import { parentPort, type MessagePort } from 'node:worker_threads';
 import { MariadbSource } from './mariadb-source.ts';
-import type { Report, Task, WorkerSetup } from './messages.ts';
+import type { Report, Task, TableTask, WorkerSetup } from './messages.ts';
 import { PostgresSource } from './postgres-source.ts';
 import { PostgresTarget, targetAddress } from './postgres-target.ts';
 import { FormatChanged, type BulkSource, type Work } from './source.ts';
@@ -9,19 +9,16 @@ import { SqliteSource } from './sqlite-source.ts';
 
 class Stopped extends Error {}
 
-class BulkWorker implements Work {
+class BulkWorker {
   readonly #port: MessagePort;
-  readonly #stop: Int32Array;
-  readonly #source: BulkSource;
-  readonly #target: PostgresTarget;
   readonly #tasks: Task[] = [];
   #wake: () => void = () => undefined;
+  #table: OpenTable | null = null;
+  /** Why there is none. */
+  #failure: Error | null = null;
 
-  constructor(port: MessagePort, setup: WorkerSetup, source: BulkSource, target: PostgresTarget) {
+  constructor(port: MessagePort) {
     this.#port = port;
-    this.#stop = new Int32Array(setup.stop);
-    this.#source = source;
-    this.#target = target;
     port.on('message', (task: Task) => {
       this.#tasks.push(task);
       this.#wake();
@@ -29,50 +26,50 @@ class BulkWorker implements Work {
   }
 
   async serve(): Promise<void> {
-    this.#tell({ kind: 'started', backends: await this.#target.backends() });
-    for (;;) {
-      const task = await this.#next();
-      if (task.kind === 'stop') break;
+    for (let task = await this.#next(); task.kind !== 'stop'; task = await this.#next()) {
       try {
-        await this.#do(task).catch((error: unknown) => {
-          if (error instanceof FormatChanged) return this.#do(task);
-          throw error;
-        });
+        await this.#do(task);
       } catch (error) {
-        if (error instanceof Stopped || this.#isStopped()) break;
+        if (error instanceof Stopped || this.#table?.isStopped === true) break;
         this.#tell({ kind: 'failed', reason: error instanceof Error ? error.message : String(error) });
       }
     }
-    await this.#source.close();
-    await this.#target.close();
-    this.#tell({ kind: 'stopped' });
-  }
-
-  check(): void {
-    if (this.#isStopped()) throw new Stopped();
-  }
-
-  progress(rows: number, bytes: number): void {
-    this.#tell({ kind: 'progress', rows, bytes });
+    await this.#table?.close();
   }
 
   async #do(task: Task): Promise<void> {
-    if (task.kind === 'cut')
-      this.#tell({
-        kind: 'cut',
-        boundaries: await this.#source.boundaries(this),
-        isComparable: await this.#source.isComparable(this.#target),
-      });
-    if (task.kind === 'compare')
-      this.#tell({ kind: 'compared', ...(await this.#source.compare(task.range, this.#target, this)) });
-    if (task.kind !== 'copy') return;
-    const { range } = task;
-    const feed = (sink: Parameters<BulkSource['copy']>[1]) => this.#source.copy(range, sink, this);
-    const rows = await this.#target.write(range, this.#source.format, feed, async () => {
-      this.#tell({ kind: 'written' });
-      if ((await this.#next()).kind !== 'commit') throw new Stopped();
-    });
-    this.#tell({ kind: 'copied', rows });
+    switch (task.kind) {
+      case 'open':
+        await this.#open(task.setup);
+        return;
+      case 'close':
+        await this.#table?.close();
+        this.#table = null;
+        this.#tell({ kind: 'closed' });
+        return;
+      case 'commit':
+      case 'stop':
+        throw new Stopped();
+      default:
+        if (this.#table === null) throw this.#failure ?? new TypeError('no table is open');
+        await this.#table.do(task);
+    }
+  }
+
+  /** What goes wrong here is told to whoever has work for the table. */
+  async #open(setup: WorkerSetup): Promise<void> {
+    try {
+      const mayCommit = async () => {
+        this.#tell({ kind: 'written' });
+        if ((await this.#next()).kind !== 'commit') throw new Stopped();
+      };
+      const tell = (report: Report) => {
+        this.#tell(report);
+      };
+      this.#table = await OpenTable.open(setup, tell, mayCommit);
+    } catch (error) {
+      this.#failure = error instanceof Error ? error : new Error(String(error));
+    }
   }
 
   async #next(): Promise<Task> {
@@ -86,9 +83,86 @@ class BulkWorker implements Work {
   #tell(report: Report): void {
     this.#port.postMessage(report);
   }
+}
 
-  #isStopped(): boolean {
+class OpenTable implements Work {
+  readonly #stop: Int32Array;
+  readonly #source: BulkSource;
+  readonly #target: PostgresTarget;
+  readonly #tell: (report: Report) => void;
+  readonly #mayCommit: () => Promise<void>;
+
+  private constructor(
+    setup: WorkerSetup,
+    source: BulkSource,
+    target: PostgresTarget,
+    tell: (report: Report) => void,
+    mayCommit: () => Promise<void>,
+  ) {
+    this.#stop = new Int32Array(setup.stop);
+    this.#source = source;
+    this.#target = target;
+    this.#tell = tell;
+    this.#mayCommit = mayCommit;
+  }
+
+  static async open(
+    setup: WorkerSetup,
+    tell: (report: Report) => void,
+    mayCommit: () => Promise<void>,
+  ): Promise<OpenTable> {
+    const target = await PostgresTarget.open(targetAddress(setup.target), setup);
+    try {
+      tell({ kind: 'opened', backends: await target.backends() });
+      return new OpenTable(setup, await openSource(setup, target), target, tell, mayCommit);
+    } catch (error) {
+      await target.close();
+      throw error;
+    }
+  }
+
+  get isStopped(): boolean {
     return Atomics.load(this.#stop, 0) === 1;
+  }
+
+  async do(task: TableTask): Promise<void> {
+    try {
+      await this.#do(task);
+    } catch (error) {
+      if (!(error instanceof FormatChanged)) throw error;
+      await this.#do(task);
+    }
+  }
+
+  check(): void {
+    if (this.isStopped) throw new Stopped();
+  }
+
+  progress(rows: number, bytes: number): void {
+    this.#tell({ kind: 'progress', rows, bytes });
+  }
+
+  async close(): Promise<void> {
+    await this.#source.close();
+    await this.#target.close();
+  }
+
+  async #do(task: TableTask): Promise<void> {
+    switch (task.kind) {
+      case 'cut': {
+        const boundaries = await this.#source.boundaries(this);
+        this.#tell({ kind: 'cut', boundaries, isComparable: await this.#source.isComparable(this.#target) });
+        return;
+      }
+      case 'compare':
+        this.#tell({ kind: 'compared', ...(await this.#source.compare(task.range, this.#target, this)) });
+        return;
+      case 'copy': {
+        const feed = (sink: Parameters<BulkSource['copy']>[1]) => this.#source.copy(task.range, sink, this);
+        const rows = await this.#target.write(task.range, this.#source.format, feed, this.#mayCommit);
+        this.#tell({ kind: 'copied', rows });
+      }
+    }
   }
 }
 
@@ -105,7 +179,5 @@ async function openSource(setup: WorkerSetup, target: PostgresTarget): Promise<B
 }
 
 if (parentPort === null) throw new TypeError('this is the program of a worker thread');
-const setup = workerData as WorkerSetup;
-const target = await PostgresTarget.open(targetAddress(setup.target), setup);
-await new BulkWorker(parentPort, setup, await openSource(setup, target), target).serve();
+await new BulkWorker(parentPort).serve();
 parentPort.close();
