@@ -18,7 +18,7 @@ import { postgres } from './stores/postgres/index.ts';
 import { sqlite } from './stores/sqlite/index.ts';
 
 /** Generated values of each type and pair of engines; `PRECISION_VALUES=10000` for the full proof. */
-const VALUES = Number(process.env['PRECISION_VALUES'] ?? 200);
+const VALUES = Number(process.env['PRECISION_VALUES'] ?? 1000);
 const SEED = 20_260_501;
 /** Rows of one INSERT. */
 const INSERT_ROWS = 200;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { mariadbIsMissing } from '../../../testing/mariadb.ts';
 import { MariadbRig, forget, pendingIn } from '../../../testing/mariadb-rig.ts';
@@ -110,6 +111,56 @@ describe.skipIf(isMissing !== null)(`capture on MariaDB${isMissing === null ? ''
     await installing;
     await rig.db.exec('INSERT INTO t VALUES (30)');
     expect(await pendingIn(store)).toEqual(['t 30']);
+  });
+
+  it.each(['STATEMENT', 'MIXED'])('works the same where the binary log keeps %s', async (format) => {
+    await rig.db.exec(`SET GLOBAL binlog_format = '${format}'`);
+    try {
+      await rig.db.exec('CREATE TABLE p (id INT PRIMARY KEY); INSERT INTO p VALUES (1), (2)');
+      await rig.db.exec(
+        'CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE)',
+      );
+      const store = await rig.captured('p', 't');
+      const legacy = await rig.application();
+      await legacy.exec('INSERT INTO t (p) SELECT id FROM p');
+      await legacy.exec('DELETE FROM p WHERE id = 1');
+      expect(await pendingIn(store)).toEqual(['p 1', 't 1', 't 2']);
+      await store.write({ epoch: 1, changes: [{ table: 't', deletes: [[2]], upserts: [{ id: 7, p: 2 }] }] });
+      await forget(store);
+      expect(await pendingIn(store)).toEqual([]);
+      await (await store.lock(['p', 't'])).fence();
+      await expect(legacy.exec('DELETE FROM p')).rejects.toMatchObject({ errno: 1644 });
+    } finally {
+      await rig.db.exec("SET GLOBAL binlog_format = 'ROW'");
+    }
+  });
+
+  // Afterwards the child does not name its parent any more, and at READ COMMITTED an UPDATE reads in its triggers without locks by itself.
+  it('logs a child that was being added while its parent was about to change, at READ COMMITTED', async () => {
+    await rig.db.exec(`
+      CREATE TABLE parents (id INT PRIMARY KEY, code INT UNIQUE); INSERT INTO parents VALUES (1, 1);
+      CREATE TABLE children (id INT PRIMARY KEY, code INT, FOREIGN KEY (code) REFERENCES parents (code) ON UPDATE SET NULL)`);
+    const store = await rig.captured('children');
+    const other = await rig.application();
+    await other.exec('BEGIN; INSERT INTO children VALUES (20, 1)');
+    const legacy = await rig.application();
+    await legacy.exec('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; BEGIN');
+    const waiting = legacy.exec('UPDATE parents SET code = 100');
+    // The server's list is as old as the last look at it, if that was a moment ago.
+    for (let isWaiting = false; !isWaiting;) {
+      await sleep(150);
+      const [row] = await rig.db.all(
+        "SELECT COUNT(*) AS n FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'",
+      );
+      isWaiting = Number(row?.['n']) > 0;
+    }
+    await other.exec('COMMIT');
+    await waiting;
+    expect(await pendingIn(store)).toEqual(['children 20']);
+    await forget(store);
+    await legacy.exec('COMMIT');
+    expect(await rig.db.all('SELECT * FROM children')).toEqual([{ id: 20, code: null }]);
+    expect(await pendingIn(store)).toEqual(['children 20']);
   });
 
   it('begins no snapshot for the application: a transaction sees what it would see without us', async () => {

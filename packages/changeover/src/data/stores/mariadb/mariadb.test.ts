@@ -183,6 +183,20 @@ describe.skipIf(isMissing !== null)(`MariaDB${isMissing === null ? '' : `: ${isM
       );
     });
 
+    it('that are no valid UTF-8, which the server takes all the same, are refused by name and never changed silently', async () => {
+      await rig.db.exec(`
+        CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9), w VARCHAR(9) CHARACTER SET ucs2, l VARCHAR(9) CHARACTER SET latin1);
+        INSERT INTO t VALUES (1, 'fine', 'fine', x'80819F'), (2, x'EDA080', '', ''), (3, '', x'D83D', '')`);
+      const store = await rig.open();
+      expect(await store.rows('t', [[1]])).toEqual([{ id: 1, v: 'fine', w: 'fine', l: '€\x81Ÿ' }]);
+      const invalid = (column: string, id: number) => ({
+        code: 'CHG_DATA_TEXT_INVALID',
+        fields: { column, key: `["i${id}"]` },
+      });
+      await expect(store.rows('t', [[2]])).rejects.toMatchObject(invalid('v', 2));
+      await expect(store.chunk('t', [2], 9)).rejects.toMatchObject(invalid('w', 3));
+    });
+
     it('that the server computes are read and never written', async () => {
       await rig.db.exec(
         'CREATE TABLE t (id INT PRIMARY KEY, a INT, twice INT AS (a * 2) STORED, thrice INT AS (a * 3) VIRTUAL)',
@@ -375,10 +389,11 @@ describe.skipIf(isMissing !== null)(`MariaDB${isMissing === null ? '' : `: ${isM
       const other = `other_${Math.random().toString(36).slice(2)}`;
       await rig.db.exec(`
         CREATE DATABASE ${other}; CREATE TABLE ${other}.p (id INT PRIMARY KEY);
-        CREATE TABLE m (id INT PRIMARY KEY) ENGINE = Aria; CREATE TABLE k (v INT UNIQUE);
+        CREATE TABLE m (id INT PRIMARY KEY) ENGINE = Aria; CREATE TABLE my (id INT PRIMARY KEY) ENGINE = MyISAM; CREATE TABLE k (v INT UNIQUE);
         CREATE TABLE c (id INT PRIMARY KEY, p INT, CONSTRAINT far FOREIGN KEY (p) REFERENCES ${other}.p (id) ON DELETE CASCADE)`);
       const store = await rig.open();
       expect(await messages(store, 'source', 'm')).toMatch(/engine Aria .* → ALTER TABLE `m` ENGINE = InnoDB/);
+      expect(await messages(store, 'target', 'my')).toMatch(/engine MyISAM knows no transactions → ALTER TABLE `my`/);
       expect(await messages(store, 'source', 'k')).toMatch(/no primary key .* → Give k a primary key/);
       expect(await messages(store, 'source', 'c')).toMatch(/foreign key far .* database other_/);
       expect(await messages(store, 'source', 'nothing')).toMatch(/there is no table nothing/);

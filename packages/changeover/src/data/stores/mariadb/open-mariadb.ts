@@ -11,6 +11,7 @@ import type {
 } from '../../../plan/stores.ts';
 import type { Finding, Footprint } from '../../../plan/words.ts';
 import { ChangeoverError } from '../../../errors.ts';
+import { ledgerEntry } from '../../ledger-cells.ts';
 import { MariadbCapture } from './capture.ts';
 import { readCascades } from './cascades.ts';
 import { checkMariadb, footprintOfMariadb } from './check.ts';
@@ -107,16 +108,7 @@ export class OpenMariadb implements OpenStore {
       `SELECT tbl, seq, last_key, row_count, hash, complete FROM changeover_ledger
        WHERE run = ${literal(run)} AND sync = ${literal(sync)} ORDER BY tbl, seq`,
     );
-    return rows.map(([table, seq, lastKey, count, hash, complete]) => ({
-      run,
-      sync,
-      table: table ?? '',
-      seq: Number(seq),
-      lastKey: lastKey ?? null,
-      rows: Number(count),
-      hash: hash ?? '',
-      complete: complete === '1',
-    }));
+    return rows.map((cells) => ledgerEntry(run, sync, cells));
   }
 
   /** Not TRUNCATE, which would commit by itself. The order is free: our own writes are not checked for foreign keys. */

@@ -12,6 +12,7 @@ import type {
 } from '../../../plan/stores.ts';
 import type { Finding, Footprint } from '../../../plan/words.ts';
 import { ChangeoverError } from '../../../errors.ts';
+import { ledgerEntry } from '../../ledger-cells.ts';
 import { PostgresCapture, partitionsOf } from './capture.ts';
 import type { CaptureMethod } from './change-log.ts';
 import { checkPostgres, footprintOfPostgres } from './check.ts';
@@ -108,16 +109,7 @@ export class OpenPostgres implements OpenStore {
        WHERE run = $1 AND sync = $2 ORDER BY tbl, seq`,
       [run, sync],
     );
-    return rows.map(([table, seq, lastKey, count, hash, complete]) => ({
-      run,
-      sync,
-      table: table ?? '',
-      seq: Number(seq),
-      lastKey: lastKey ?? null,
-      rows: Number(count),
-      hash: hash ?? '',
-      complete: complete === 't',
-    }));
+    return rows.map((cells) => ledgerEntry(run, sync, cells));
   }
 
   async empty(tables: readonly string[], epoch: number): Promise<void> {

@@ -12,6 +12,7 @@ import type {
 } from '../../../plan/stores.ts';
 import type { Finding, Footprint } from '../../../plan/words.ts';
 import { ChangeoverError } from '../../../errors.ts';
+import { ledgerEntry } from '../../ledger-cells.ts';
 import { SqliteCapture } from './capture.ts';
 import { checkSqlite, footprintOfSqlite } from './check.ts';
 import { SqliteConnection } from './connection.ts';
@@ -124,16 +125,7 @@ export class OpenSqlite implements OpenStore {
       if (!this.#connection.hasGate()) return [];
       const sql =
         'SELECT tbl, seq, last_key, rows, hash, complete FROM changeover_ledger WHERE run = ? AND sync = ? ORDER BY tbl, seq';
-      return this.#connection.all(sql, run, sync).map(([table, seq, lastKey, rows, hash, complete]) => ({
-        run,
-        sync,
-        table: String(table),
-        seq: Number(seq),
-        lastKey: typeof lastKey === 'string' ? lastKey : null,
-        rows: Number(rows),
-        hash: String(hash),
-        complete: Number(complete) === 1,
-      }));
+      return this.#connection.all(sql, run, sync).map((cells) => ledgerEntry(run, sync, cells));
     });
   }
 
