@@ -1,5 +1,6 @@
 import type { Store } from '../../plan/stores.ts';
 import type { Dialect } from './dialect.ts';
+import { postgresToMariadb, sqliteToMariadb } from './mariadb/to-mariadb.ts';
 import { mariadbToPostgres } from './mariadb/to-postgres.ts';
 import { mariadbToSqlite } from './mariadb/to-sqlite.ts';
 import { mariadbDialect } from './mariadb/write.ts';
@@ -26,6 +27,8 @@ const RULES: RuleBook = {
   'postgres sqlite': keptInSqlite,
   'mariadb postgres': mariadbToPostgres,
   'mariadb sqlite': mariadbToSqlite,
+  'sqlite mariadb': sqliteToMariadb,
+  'postgres mariadb': postgresToMariadb,
 };
 
 /** What a store's engine says about schemas; null for a store that has none. */

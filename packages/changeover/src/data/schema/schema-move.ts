@@ -185,12 +185,16 @@ function laterOf({ tables }: Site, { names }: Lacking): Made[] {
   return [...own.flatMap(({ statements }) => statements.later), ...own.flatMap(({ statements }) => statements.last)];
 }
 
-/** A statement that the engine refuses is found before hours of copying, not after them. */
+/** A statement that the engine refuses is found before hours of copying, not after them. The tables are empty still. */
 async function tryLater(site: Site, access: SchemaAccess, lacking: Lacking): Promise<void> {
-  if (!site.dialect.supportsTransactionalDdl) return;
   const wanted: Made[] = [];
   for (const made of laterOf(site, lacking)) if (!(await site.dialect.exists(access, made))) wanted.push(made);
-  await change(site, access, wanted, true);
+  if (site.dialect.supportsTransactionalDdl) {
+    await change(site, access, wanted, true);
+    return;
+  }
+  for (const made of wanted) await change(site, access, [made]);
+  for (const { removal } of wanted.toReversed()) if (removal !== null) await execute(site, access, removal);
 }
 
 async function change(site: Site, access: SchemaAccess, made: readonly Made[], isTrial = false): Promise<void> {

@@ -26,7 +26,8 @@ export const mariadbToPostgres: TypeRules = {
   },
 };
 
-function inPostgres({ declared: text, type }: ColumnDescription): Form {
+/** What a column becomes, and the way of its values, before its collation is looked at. */
+export function inPostgres({ declared: text, type }: ColumnDescription): Form {
   const declared = declaredType(text);
   const { base, first, second } = declared;
   const scale = second ?? 0;

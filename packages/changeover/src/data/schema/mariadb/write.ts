@@ -21,9 +21,14 @@ export const mariadbDialect: Dialect = {
   read: readMariadbTable,
   isSame: (one, other) => `(${one} = ${other} AND BINARY ${one} = BINARY ${other})`,
   literal: mariadbLiteral,
-  now: (word, { type }) => {
+  now: (word, { type, declared }) => {
+    const isDay = /^(current_date|date\('now'\))$/.test(word);
+    if (type.kind === 'text' && !isDay) return word.includes('time') ? '(CAST(UTC_TIMESTAMP() AS CHAR))' : null;
     if (type.kind !== 'timestamp') return null;
-    return type.hasZone || word.startsWith('localtimestamp') ? 'CURRENT_TIMESTAMP(6)' : 'UTC_TIMESTAMP(6)';
+    const digits = /\(\d\)/.exec(declared)?.[0] ?? '()';
+    return type.hasZone || word.startsWith('localtimestamp')
+      ? `CURRENT_TIMESTAMP${digits}`
+      : `(UTC_TIMESTAMP${digits})`;
   },
   problems,
   statements,

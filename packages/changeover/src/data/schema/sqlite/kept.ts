@@ -41,8 +41,8 @@ export const keptInSqlite: TypeRules = {
 /** What is kept as text that does not compare as what it says: no check or generated column may use it. */
 export const NOT_COMPARABLE: ColumnType = { kind: 'native', needs: null };
 
-/** SQLite's own order. */
-function isByteOrder(collation: string | null): boolean {
+/** True for a collation of Postgres that is SQLite's own order. */
+export function isByteOrder(collation: string | null): boolean {
   return collation === null || /^"?(C|POSIX|ucs_basic)"?$/.test(collation);
 }
 
