@@ -45,6 +45,12 @@ async function checkServer({ main, store }: MariadbConnection): Promise<Finding[
       `version ${version} has one trigger for each event, or no NOWAIT`,
       'update to MariaDB 10.3 or MySQL 8.0',
     );
+  else if (!isMariadb(version))
+    find(
+      'warning',
+      `this is MySQL ${version}; everything here is tested with MariaDB 10.11 only`,
+      'rehearse the whole move on a copy of this database first: changeover rehearse',
+    );
   const account = accountOf(user);
   const rights = await readRights(main, account, database);
   const missing = NEEDED.filter((right) => !rights.has(right));
@@ -111,9 +117,13 @@ function accountOf(user: string): string {
   return `${literal(user.slice(0, at))}@${literal(user.slice(at + 1))}`;
 }
 
+function isMariadb(version: string): boolean {
+  return version.includes('MariaDB');
+}
+
 function isSupported(version: string): boolean {
   const [major = 0, minor = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
-  return version.includes('MariaDB') ? major > 10 || (major === 10 && minor >= 3) : major >= 8;
+  return isMariadb(version) ? major > 10 || (major === 10 && minor >= 3) : major >= 8;
 }
 
 async function checkTable({ main, store }: MariadbConnection, shape: MariadbShape, role: Role): Promise<Finding[]> {
