@@ -66,7 +66,8 @@ export class Acts {
       () => this.#addPart(),
       () => this.#addPart(),
       () => this.#movePart(),
-      ...(this.#engine.hasReplace ? [() => this.#insertOrReplace(), () => this.#updateOrReplace()] : []),
+      ...(this.#engine.insertOrReplace === null ? [] : [() => this.#insertOrReplace()]),
+      ...(this.#engine.updateOrReplace === null ? [] : [() => this.#updateOrReplace()]),
       ...(this.#writer === 0 ? [() => this.#scribble(), () => this.#scribble(), () => this.#wipe()] : []),
     ];
     return this.#random.pick(acts)();
@@ -84,7 +85,7 @@ export class Acts {
     if (id === null) return;
     const item = { ...this.#item(), name: this.#itemAt(id).name };
     await this.#db.exec(
-      `UPDATE items SET size = ${item.size}, weight = ${item.weight}, body = ${this.#engine.bytes(item.body)} WHERE id = ${id}`,
+      `UPDATE items SET size = ${item.size}, weight = ${this.#engine.real(item.weight)}, body = ${this.#engine.bytes(item.body)} WHERE id = ${id}`,
     );
     this.#do(['set', 'items', id, itemRow(item)]);
   }
@@ -125,9 +126,7 @@ export class Acts {
     const id = this.#anyNamed();
     if (id === null) return;
     const item = { ...this.#item(), name: this.#itemAt(id).name };
-    const action =
-      ' ON CONFLICT (name) DO UPDATE SET size = excluded.size, weight = excluded.weight, body = excluded.body';
-    await this.#insert('INSERT', item, action);
+    await this.#insert('INSERT', item, this.#engine.upsert('name', ['size', 'weight', 'body']));
     this.#do(['set', 'items', id, itemRow(item)]);
   }
 
@@ -136,7 +135,7 @@ export class Acts {
     const id = this.#anyNamed();
     if (id === null) return;
     const item = { ...this.#item(), name: this.#itemAt(id).name };
-    const created = await this.#insert('INSERT OR REPLACE', item);
+    const created = await this.#insert(this.#engine.insertOrReplace ?? '', item);
     this.#dropItem(id);
     this.#do(['set', 'items', created, itemRow(item)]);
   }
@@ -145,7 +144,7 @@ export class Acts {
     const [a, b] = [this.#anyItem(), this.#anyNamed()];
     if (a === null || b === null || a === b) return;
     const { name } = this.#itemAt(b);
-    await this.#db.exec(`UPDATE OR REPLACE items SET name = ${literal(name)} WHERE id = ${a}`);
+    await this.#db.exec(`${this.#engine.updateOrReplace ?? ''} items SET name = ${literal(name)} WHERE id = ${a}`);
     this.#dropItem(b);
     this.#do(['set', 'items', a, itemRow({ ...this.#itemAt(a), name })]);
   }
@@ -156,7 +155,7 @@ export class Acts {
     const place = this.#random.pick(PLACES);
     const note = this.#name();
     await this.#db.exec(
-      `INSERT INTO parts (item, place, note) VALUES (${item}, ${literal(place)}, ${literal(note)}) ON CONFLICT (item, place) DO UPDATE SET note = excluded.note`,
+      `INSERT INTO parts (item, place, note) VALUES (${item}, ${literal(place)}, ${literal(note)}) ${this.#engine.upsert('item, place', ['note'])}`,
     );
     this.#do(['set', 'parts', partKey(item, place), JSON.stringify([note])]);
   }
@@ -178,7 +177,7 @@ export class Acts {
     const id = String(this.#random.between(1, 40));
     const note = this.#name();
     await this.#db.exec(
-      `INSERT INTO scratch (id, note) VALUES (${id}, ${literal(note)}) ON CONFLICT (id) DO UPDATE SET note = excluded.note`,
+      `INSERT INTO scratch (id, note) VALUES (${id}, ${literal(note)}) ${this.#engine.upsert('id', ['note'])}`,
     );
     this.#do(['set', 'scratch', id, JSON.stringify([note])]);
   }
@@ -218,7 +217,7 @@ export class Acts {
     const { writer, name, size, weight, body } = item;
     const [row] = await this.#db.all(
       `${verb} INTO items (writer, name, size, weight, body)
-       VALUES (${writer}, ${literal(name)}, ${size}, ${weight}, ${this.#engine.bytes(body)}) ${action} RETURNING ${this.#engine.text('id')} AS id`,
+       VALUES (${writer}, ${literal(name)}, ${size}, ${this.#engine.real(weight)}, ${this.#engine.bytes(body)}) ${action} RETURNING ${this.#engine.text('id')} AS id`,
     );
     return String(row?.['id']);
   }

@@ -36,7 +36,7 @@ export function partOf(key: string): { readonly item: string; readonly place: st
 }
 
 /** Everything that the application has stored. */
-export async function contentOf(db: TestDatabase, { text, hex }: Engine): Promise<Content> {
+export async function contentOf(db: TestDatabase, { text, double, hex }: Engine): Promise<Content> {
   const read = async (table: Table, key: string, columns: readonly string[]) => {
     const named = columns.map((column, index) => `${column} AS c${index}`).join(', ');
     const rows = await db.all(`SELECT ${text(key)} AS k, ${named} FROM ${table}`);
@@ -47,7 +47,22 @@ export async function contentOf(db: TestDatabase, { text, hex }: Engine): Promis
     heads: await read('heads', 'writer', [text('seq')]),
     counters: await read('counters', 'id', [text('n')]),
     seats: await read('seats', 'id', ['guest']),
-    items: await read('items', 'id', [text('writer'), 'name', text('size'), 'weight', hex('body')]),
+    items: new Map(
+      (
+        await db.all(
+          `SELECT ${text('id')} AS id, writer, name, ${text('size')} AS size, ${double('weight')} AS weight, ${hex('body')} AS body FROM items`,
+        )
+      ).map(({ id, writer, name, size, weight, body }) => [
+        String(id),
+        itemRow({
+          writer: Number(writer),
+          name: name as string | null,
+          size: String(size),
+          weight: Number(weight),
+          body: String(body),
+        }),
+      ]),
+    ),
     parts: new Map(
       parts.map(({ item, place, note }) => [partKey(String(item), String(place)), JSON.stringify([note])]),
     ),

@@ -1,11 +1,14 @@
 import path from 'node:path';
-import { startPostgres, type ThrowawayPostgres } from 'changeover/testing';
+import { mariadbIsMissing, startMariadb, startPostgres } from 'changeover/testing';
+import { mariadb } from '../../packages/changeover/src/data/stores/mariadb/index.ts';
 import { postgres } from '../../packages/changeover/src/data/stores/postgres/index.ts';
 import { sqlite } from '../../packages/changeover/src/data/stores/sqlite/index.ts';
 import type { Store } from '../../packages/changeover/src/plan/stores.ts';
 import {
+  connectMariadb,
   connectPostgres,
   openSqlite,
+  testMariadb,
   testPostgres,
   testSqlite,
   type TestDatabase,
@@ -19,8 +22,15 @@ export interface Place {
   readonly engine: Engine;
   readonly address: string;
   /** The server behind it, where there is one to kill. */
-  readonly server: ThrowawayPostgres | null;
+  readonly server: Server | null;
   stop(): Promise<void>;
+}
+
+export interface Server {
+  /** SIGKILL of the server's first process; resolves when it answers again. */
+  kill(): Promise<void>;
+  /** Ends one of the connections, of the application or of the move, as hard as the server can. `choose` takes one of the given. */
+  killConnection(db: TestDatabase, choose: (ids: readonly number[]) => number): Promise<void>;
 }
 
 /** What the soak has to know of an engine. Another engine is one entry more in `ENGINES`. */
@@ -30,16 +40,28 @@ export interface Engine {
   readonly begin: string;
   /** Ends a SELECT that waits for whoever is changing the row. */
   readonly forUpdate: string;
-  readonly hasReplace: boolean;
+  /** Verbs that delete what is in the way; null where the engine has none. */
+  readonly insertOrReplace: string | null;
+  readonly updateOrReplace: string | null;
+  /** Ends an INSERT that may meet the row of `key`: then these columns are taken over. */
+  readonly upsert: (key: string, columns: readonly string[]) => string;
   readonly truncate: (table: string) => string;
   /** A column as text that is the same in every engine. */
   readonly text: (column: string) => string;
+  /** A column of doubles in a form that loses nothing: a number, or text. */
+  readonly double: (column: string) => string;
   readonly hex: (column: string) => string;
   readonly bytes: (hex: string) => string;
+  /** A literal that is exactly this double. */
+  readonly real: (value: number) => string;
   /** A new, empty database. */
   create(folder: string, name: string): Promise<Place>;
   connect(address: string): Promise<TestDatabase>;
   store(address: string): Store;
+}
+
+function onConflict(key: string, columns: readonly string[]): string {
+  return `ON CONFLICT (${key}) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(', ')}`;
 }
 
 const sqliteEngine: Engine = {
@@ -53,11 +75,15 @@ const sqliteEngine: Engine = {
     CREATE TABLE scratch (id INTEGER PRIMARY KEY, note TEXT);`,
   begin: 'BEGIN IMMEDIATE',
   forUpdate: '',
-  hasReplace: true,
+  insertOrReplace: 'INSERT OR REPLACE',
+  updateOrReplace: 'UPDATE OR REPLACE',
+  upsert: onConflict,
   truncate: (table) => `DELETE FROM ${table}`,
   text: (column) => `CAST(${column} AS TEXT)`,
+  double: (column) => column,
   hex: (column) => `lower(hex(${column}))`,
   bytes: (hex) => `x'${hex}'`,
+  real: String,
   create: async (folder, name) => {
     const db = testSqlite(folder, `${name}.db`);
     await db.exec(sqliteEngine.schema);
@@ -84,21 +110,38 @@ const postgresEngine: Engine = {
     CREATE TABLE scratch (id int PRIMARY KEY, note text);`,
   begin: 'BEGIN',
   forUpdate: 'FOR UPDATE',
-  hasReplace: false,
+  insertOrReplace: null,
+  updateOrReplace: null,
+  upsert: onConflict,
   truncate: (table) => `TRUNCATE ${table}`,
   text: (column) => `CAST(${column} AS text)`,
+  double: (column) => column,
   hex: (column) => `encode(${column}, 'hex')`,
   bytes: (hex) => `'\\x${hex}'`,
+  real: String,
   create: async () => {
     const server = await startPostgres();
     const db = await testPostgres(server.url);
     await db.exec(postgresEngine.schema);
     await db.close();
-    return { engine: postgresEngine, address: db.address, server, stop: () => server.stop() };
+    return {
+      engine: postgresEngine,
+      address: db.address,
+      server: { kill: () => server.crash('KILL'), killConnection: killBackend },
+      stop: () => server.stop(),
+    };
   },
   connect: connectPostgres,
   store: (address) => postgres(address),
 };
+
+/** SIGKILL of one backend makes the server end all others and recover. */
+async function killBackend(db: TestDatabase, choose: (ids: readonly number[]) => number): Promise<void> {
+  const backends = await db.all(
+    "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY pid",
+  );
+  if (backends.length > 0) process.kill(choose(backends.map(({ pid }) => Number(pid))), 'SIGKILL');
+}
 
 /** The same, whose changes are read from the write-ahead log. */
 const postgresLogEngine: Engine = {
@@ -108,7 +151,68 @@ const postgresLogEngine: Engine = {
   store: (address) => postgres(address, { capture: 'log' }),
 };
 
-const ENGINES: readonly Engine[] = [sqliteEngine, postgresEngine, postgresLogEngine];
+/** Text that is told apart by its bytes, as in the other engines. */
+const TEXT = 'VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin';
+
+const mariadbEngine: Engine = {
+  name: 'mariadb',
+  schema: `
+    CREATE TABLE heads (writer INT PRIMARY KEY, seq INT NOT NULL);
+    CREATE TABLE counters (id INT PRIMARY KEY, n BIGINT NOT NULL);
+    CREATE TABLE seats (id INT PRIMARY KEY, guest ${TEXT} UNIQUE);
+    CREATE TABLE items (id BIGINT AUTO_INCREMENT PRIMARY KEY, writer INT NOT NULL, name ${TEXT} UNIQUE, size BIGINT, weight DOUBLE, body BLOB);
+    CREATE TABLE parts (item BIGINT NOT NULL, place ${TEXT}, note ${TEXT}, PRIMARY KEY (item, place),
+      FOREIGN KEY (item) REFERENCES items (id) ON DELETE CASCADE ON UPDATE CASCADE);
+    CREATE TABLE scratch (id INT PRIMARY KEY, note ${TEXT});`,
+  begin: 'BEGIN',
+  forUpdate: 'FOR UPDATE',
+  insertOrReplace: 'REPLACE',
+  updateOrReplace: null,
+  upsert: (_, columns) =>
+    `ON DUPLICATE KEY UPDATE ${columns.map((column) => `${column} = VALUES(${column})`).join(', ')}`,
+  // TRUNCATE ends the transaction here.
+  truncate: (table) => `DELETE FROM ${table}`,
+  text: (column) => `CAST(${column} AS CHAR)`,
+  // The driver does not always make the nearest double of what the server sent.
+  double: (column) => `CAST(${column} AS CHAR)`,
+  hex: (column) => `lower(hex(${column}))`,
+  bytes: (hex) => `x'${hex}'`,
+  // Without an exponent it is a decimal, which is not always made the nearest double.
+  real: (value) => (String(value).includes('e') ? String(value) : `${value}e0`),
+  create: async () => {
+    // Without this the server itself forgets what it acknowledged in the last second before a kill.
+    const server = await startMariadb({ settings: ['--innodb-flush-log-at-trx-commit=2'] });
+    const db = await testMariadb(server.url);
+    await db.exec(mariadbEngine.schema);
+    await db.close();
+    return {
+      engine: mariadbEngine,
+      address: db.address,
+      server: { kill: () => server.crash(), killConnection: killThread },
+      stop: () => server.stop(),
+    };
+  },
+  connect: async (address) => {
+    const db = await connectMariadb(address);
+    await db.exec("SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')");
+    return db;
+  },
+  store: (address) => mariadb(address),
+};
+
+async function killThread(db: TestDatabase, choose: (ids: readonly number[]) => number): Promise<void> {
+  const threads = await db.all(
+    'SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID() ORDER BY id',
+  );
+  if (threads.length > 0) await db.exec(`KILL HARD CONNECTION ${choose(threads.map(({ id }) => Number(id)))}`);
+}
+
+const ENGINES: readonly Engine[] = [sqliteEngine, postgresEngine, postgresLogEngine, mariadbEngine];
+
+/** Why an engine cannot be played here; null where it can. */
+export async function missing(name: string): Promise<string | null> {
+  return name === mariadbEngine.name ? mariadbIsMissing() : null;
+}
 
 export function engineNamed(name: string): Engine {
   const engine = ENGINES.find((one) => one.name === name);
@@ -121,6 +225,9 @@ export function engineNamed(name: string): Engine {
 export const PAIRS: readonly (readonly [string, string])[] = [
   ['sqlite', 'postgres'],
   ['postgres', 'postgres'],
+  ['postgres+log', 'postgres+log'],
+  ['mariadb', 'postgres'],
   ['sqlite', 'sqlite'],
   ['postgres', 'sqlite'],
+  ['mariadb', 'sqlite'],
 ];

@@ -10,7 +10,7 @@ import { COUNTERS, literal, SEATS } from './acts.ts';
 import { compareLedgers, compareSides, guestOf, sum, type Differences } from './compare.ts';
 import { contentOf } from './content.ts';
 import { definitionsOf } from './definitions.ts';
-import { engineNamed, type Place } from './engines.ts';
+import { engineNamed, type Place, type Server } from './engines.ts';
 import { readLedger } from './ledger.ts';
 import { endsWithin, problemOf, Runners, WRITERS, Writers } from './processes.ts';
 import type { Random } from './random.ts';
@@ -144,6 +144,8 @@ export class Round {
     while (performance.now() < until) await this.#trouble(direction);
     writeFileSync(path.join(this.#temp.path, wantedMark(direction)), '');
     for (let kills = 0; kills < SWITCH_KILLS; kills++) await this.#killAtPoint(direction, SWITCH_POINTS);
+    for (const { side, server } of this.#servers())
+      await this.#whileFollowing(direction, `the server of ${side} at the switch`, () => server.kill());
     await this.#getThrough(direction);
     // The old side is closed and nobody has been sent to the new one yet: the two have to be one.
     await this.#compare(`after the switch ${direction}`, targetSide(direction));
@@ -152,16 +154,15 @@ export class Round {
 
   /** One runner, and something that is killed while it runs. */
   async #trouble(direction: Direction): Promise<void> {
-    const servers = Object.values(this.#places).flatMap(({ server }) => server ?? []);
     const kinds = [
       () => this.#killAtPoint(direction, FOLLOW_POINTS),
       () => this.#killAtPoint(direction, FOLLOW_POINTS),
       () => this.#killAnywhere(direction),
       () => this.#stopAndSucceed(direction),
       () => this.#whileFollowing(direction, 'a writer', () => this.#writers.killOne()),
-      ...servers.flatMap((server) => [
-        () => this.#whileFollowing(direction, 'a server', () => server.crash()),
-        () => this.#whileFollowing(direction, 'a backend', () => this.#killBackend()),
+      ...this.#servers().flatMap(({ side, server }) => [
+        () => this.#whileFollowing(direction, `the server of ${side}`, () => server.kill()),
+        () => this.#whileFollowing(direction, `a connection of ${side}`, () => this.#killConnection(side, server)),
       ]),
     ];
     await this.#random.pick(kinds)();
@@ -204,14 +205,16 @@ export class Round {
     await this.#killed(runner, what);
   }
 
-  /** SIGKILL of one backend of the application or of ours makes the server end all others and recover. */
-  async #killBackend(): Promise<void> {
-    const side = this.#random.pick((['legacy', 'next'] as const).filter((each) => this.#places[each].server !== null));
+  #servers(): { side: Side; server: Server }[] {
+    return (['legacy', 'next'] as const).flatMap((side) => {
+      const { server } = this.#places[side];
+      return server === null ? [] : [{ side, server }];
+    });
+  }
+
+  async #killConnection(side: Side, server: Server): Promise<void> {
     await using db = await this.#connect(side);
-    const backends = await db.all(
-      "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY pid",
-    );
-    if (backends.length > 0) process.kill(Number(this.#random.pick(backends)['pid']), 'SIGKILL');
+    await server.killConnection(db, (ids) => this.#random.pick(ids));
   }
 
   async #killed(runner: Child, what: string): Promise<void> {

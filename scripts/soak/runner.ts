@@ -42,6 +42,12 @@ function expectNoDifference(verdicts: readonly Verdict[]): void {
   if (failed.length > 0) throw new Error(`verification failed: ${JSON.stringify(failed)}`);
 }
 
+const startMs = performance.now();
+/** The last line of a runner that does not come to its end says where it is. */
+function say(what: string): void {
+  console.log(`${Math.round(performance.now() - startMs)} ms: ${what}`);
+}
+
 async function prepare(): Promise<void> {
   await data.prepare(ctx);
   writeFileSync(mark(PREPARED), '');
@@ -58,17 +64,23 @@ async function follow(): Promise<void> {
 }
 
 async function switchOver(): Promise<void> {
+  say('verifying');
   expectNoDifference(await data.verify(ctx, direction, 'full'));
+  say('catching up');
   for (let pass = 0; pass < MAX_PASSES; pass++) if ((await data.catchUp(ctx, direction)).pending < FEW_CHANGES) break;
+  say('locking');
   const locked = await data.lock(ctx, direction);
   try {
+    say('applying under the lock');
     await locked.applyToEmpty();
+    say('verifying under the lock');
     expectNoDifference(await locked.verify('changed'));
     await locked.sequences();
   } catch (error) {
     await locked.release();
     throw error;
   }
+  say('fencing');
   await locked.fence();
   writeFileSync(mark(decidedMark(direction)), '');
 }

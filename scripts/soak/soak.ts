@@ -7,6 +7,7 @@ const MAX_ROUND_MS = 60_000;
 const MINUTE_MS = 60_000;
 
 export interface Soak {
+  /** On each pair. */
   readonly minutes: number;
   readonly seed: number;
   readonly pairs: readonly (readonly [string, string])[];
@@ -16,14 +17,14 @@ export interface Soak {
 /** Plays rounds on all pairs in turn until the time is over, at least one on each. True when nothing was wrong; says so in the last line. */
 export async function soak({ minutes, seed, pairs, say }: Soak): Promise<boolean> {
   const random = new Random(seed);
-  const totalMs = minutes * MINUTE_MS;
-  const roundMs = Math.min(MAX_ROUND_MS, totalMs / pairs.length);
+  const totalMs = minutes * MINUTE_MS * pairs.length;
+  const roundMs = Math.min(MAX_ROUND_MS, minutes * MINUTE_MS);
   const startMs = performance.now();
   let found: Differences = NONE;
   let kills = 0;
   let acknowledged = 0;
   const problems: string[] = [];
-  say(`seed ${seed}, ${minutes} minutes, rounds of ${Math.round(roundMs / 1000)} s`);
+  say(`seed ${seed}, ${minutes} minutes on each pair, rounds of ${Math.round(roundMs / 1000)} s`);
   for (let round = 0; round < pairs.length || performance.now() - startMs + roundMs <= totalMs; round++) {
     const pair = pairs[round % pairs.length];
     if (pair === undefined) break;

@@ -14,7 +14,7 @@ import { readSide, type SoakSettings } from './settings.ts';
 const RETRY_MS = 20;
 /** What a writer may meet without anybody being at fault: the fence, another writer, a server that was killed. */
 const EXPECTED =
-  /does not accept writes|database is locked|deadlock detected|could not serialize|terminat|ECONN|not queryable|starting up|shutting down|recovery mode|not yet accepting/i;
+  /does not accept writes|database is locked|deadlock|lock wait timeout|could not serialize|terminat|ECONN|not queryable|starting up|shut ?down|recovery mode|not yet accepting|connection (lost|was killed)|closed state|EPIPE|auto-increment value/i;
 
 const settings = JSON.parse(process.argv[2] ?? '') as SoakSettings & { readonly writer: number; readonly seed: number };
 const { folder, writer } = settings;
@@ -98,7 +98,7 @@ while (!ending.signal.aborted) {
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     if (!EXPECTED.test(message)) console.log(`unexpected: ${message}`);
-    if (!/database is locked|deadlock|does not accept/.test(message)) await disconnect();
+    if (!/database is locked|deadlock|lock wait timeout|does not accept/i.test(message)) await disconnect();
     await sleep(RETRY_MS);
   }
 }

@@ -15,7 +15,7 @@ import { decodeKey, encodeKey, hashRows, keyOf } from './values.ts';
 import { turn } from './turn.ts';
 
 /** Each round takes in the rows that hold a unique value of the former one; a chain of moved values longer than this is not believed. */
-const MAX_WIDENINGS = 16;
+const MAX_WIDENINGS = 1000;
 
 export interface TableSyncParts {
   readonly name: string;
@@ -129,7 +129,8 @@ export class TableSync {
 
   /** One range row by row. Its entry of the ledger goes with its last rows; until then a rerun writes the same rows again. */
   async #copyRange(ctx: Context, map: TableMap, range: Range): Promise<number> {
-    const { after, upTo } = keysOf(range);
+    const { after, ...given } = keysOf(range);
+    const upTo = given.upTo ?? (await this.source.lastKey?.(map.source.name)) ?? null;
     let copied = 0;
     for (let from = after, isLast = false; !isLast;) {
       await turn(ctx);
@@ -162,7 +163,10 @@ export class TableSync {
     const progress: CopyProgress = { what: map.target.name, total, unit: 'rows' };
     // What was begun in ranges has no one key up to which it is there; rows that are written again stay as they are.
     const begun = boundariesIn(entries) === null ? (last?.lastKey ?? null) : null;
-    let ahead = this.#chunkAfter(ctx, map, begun, { seq, done, progress });
+    // Rows that come behind this one are captured; without an end, a copy that is slower than the writers would never have one.
+    const upTo = (await this.source.lastKey?.(map.source.name)) ?? null;
+    const isEmpty = this.source.lastKey !== undefined && upTo === null;
+    let ahead = this.#chunkAfter(ctx, map, begun, { seq, done, progress, upTo, isEmpty });
     ahead.catch(() => undefined);
     for (let isComplete = false; !isComplete;) {
       await turn(ctx);
@@ -173,7 +177,7 @@ export class TableSync {
       done += chunk.entry.rows;
       if (!isComplete) {
         // Read and mapped while this one is written. Its failure is met in the next round.
-        ahead = this.#chunkAfter(ctx, map, chunk.entry.lastKey, { seq, done, progress });
+        ahead = this.#chunkAfter(ctx, map, chunk.entry.lastKey, { seq, done, progress, upTo, isEmpty });
         ahead.catch(() => undefined);
       }
       await this.#write(ctx, [chunk.wanted], chunk);
@@ -186,9 +190,17 @@ export class TableSync {
     ctx: Context,
     map: TableMap,
     lastKey: string | null,
-    at: { readonly seq: number; readonly done: number; readonly progress: CopyProgress },
+    at: {
+      readonly seq: number;
+      readonly done: number;
+      readonly progress: CopyProgress;
+      readonly upTo: Key | null;
+      /** Nothing was there when the copy began. */
+      readonly isEmpty: boolean;
+    },
   ): Promise<Chunk> {
-    const rows = await this.source.chunk(map.source.name, lastKey === null ? null : decodeKey(lastKey), this.chunkRows);
+    const after = lastKey === null ? null : decodeKey(lastKey);
+    const rows = await this.source.chunk(map.source.name, after, this.chunkRows, at.upTo);
     const wanted = wantedOf(map, rows);
     const batch = await this.#read(ctx, [wanted], rows, (mapped) => {
       ctx.report.progress({ ...at.progress, done: at.done + mapped });
@@ -202,7 +214,7 @@ export class TableSync {
       lastKey: last === undefined ? null : encodeKey(keyOf(last, map.source.key)),
       rows: rows.length,
       hash: hashRows(batch.mapped),
-      complete: rows.length < this.chunkRows,
+      complete: at.isEmpty || rows.length < this.chunkRows,
     };
     return { wanted, batch, entry };
   }

@@ -148,13 +148,18 @@ export interface OpenStore {
   readonly schema?: SchemaAccess;
   shape(table: string): Promise<TableShape>;
   /**
-   * Rows in key order, strictly after `after`; fewer than `limit` means the end. With `upTo`, which only stores with `bulk` are asked for,
-   * the end is at that key.
+   * Rows in key order, strictly after `after`; fewer than `limit` means the end. With `upTo`, which only stores with `bulk` or `lastKey` are
+   * asked for, the end is at that key.
    */
   chunk(table: string, after: Key | null, limit: number, upTo?: Key | null): Promise<Row[]>;
   /** The rows of `keys` as they are now; missing ones are deleted. Order is free. */
   rows(table: string, keys: readonly Key[]): Promise<Row[]>;
   count(table: string): Promise<number>;
+  /**
+   * The highest key in the order of `chunk`; null where there is no row. Absent where rows are not in an order that new ones come in between: a copy
+   * then has no other end than the end.
+   */
+  lastKey?(table: string): Promise<Key | null>;
   /**
    * `rows` in the same order as this store would give them back, had they been written. Absent where a store keeps every value as it is.
    * Verification asks for it where values differ: `2024-01-01T00:00:00Z` and `2024-01-01 00:00:00+00` are one timestamp.

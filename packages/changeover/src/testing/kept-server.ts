@@ -2,12 +2,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface KeptServer {
   /** Process id of the server; another one after a crash. */
   readonly pid: number;
-  /** Ends the server as a crash does, and starts it again on the same data. */
-  crash(): Promise<void>;
+  /** Ends the server with this signal, and starts it again on the same data. */
+  crash(signal: 'QUIT' | 'KILL'): Promise<void>;
   /** Ends the server and removes its folder. */
   stop(): Promise<void>;
 }
@@ -19,19 +20,22 @@ export interface ServerToKeep {
   readonly folder: string;
   readonly command: readonly string[];
   readonly owner?: { readonly uid?: number; readonly gid?: number };
-  /** How it is ended for good, and how a crash of it ends it. */
-  readonly signals: { readonly end: 'INT' | 'KILL'; readonly crash: 'QUIT' | 'KILL' };
+  /** How it is ended for good. */
+  readonly end: 'INT' | 'KILL';
   /** Resolves when it answers; throws where it never will. */
   readonly ready: (pid: number) => Promise<void>;
 }
 
+/** A killed server may leave processes behind, which keep another one from starting until they have noticed. */
+const RESTART_TIMEOUT_MS = 30_000;
+
 /**
  * Starts a server for tests, which ends, and whose folder goes, when the calling process dies. Rejects with its log where it does not start.
  */
-export async function keepServer({ name, folder, command, owner, signals, ready }: ServerToKeep): Promise<KeptServer> {
-  // The shell outlives a killed parent: its standard input ends with the parent, and then it ends the server. Each line before that is a crash.
+export async function keepServer({ name, folder, command, owner, end, ready }: ServerToKeep): Promise<KeptServer> {
+  // The shell outlives a killed parent: its standard input ends with the parent, and then it ends the server. Each line before that is the signal of a crash.
   const script = `start() { "$@" </dev/null >/dev/null 2>>"$LOG" & echo $!; }; start "$@"
-    while read -r _; do kill -${signals.crash} $!; wait $!; start "$@"; done; kill -${signals.end} $!; wait $!; rm -rf "$FOLDER"`;
+    while read -r SIGNAL; do kill -"$SIGNAL" $!; wait $!; start "$@"; done; kill -${end} $!; wait $!; rm -rf "$FOLDER"`;
   const keeper = spawn('/bin/sh', ['-c', script, 'sh', ...command], {
     ...owner,
     cwd: folder,
@@ -66,9 +70,18 @@ export async function keepServer({ name, folder, command, owner, signals, ready 
     get pid() {
       return pid;
     },
-    crash: async () => {
-      keeper.stdin.write('\n');
-      await started();
+    crash: async (signal) => {
+      const until = performance.now() + RESTART_TIMEOUT_MS;
+      for (;;) {
+        keeper.stdin.write(`${signal}\n`);
+        try {
+          await started();
+          return;
+        } catch (error) {
+          if (performance.now() > until) throw error;
+          await sleep(50);
+        }
+      }
     },
     stop,
   };

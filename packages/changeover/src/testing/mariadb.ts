@@ -12,8 +12,13 @@ const run = promisify(execFile);
 export interface ThrowawayMariadb {
   /** Connection string of the superuser `root`, without a database. */
   readonly url: string;
-  /** Process id of the server. */
+  /** Process id of the server; another one after `crash`. */
   readonly pid: number;
+  /**
+   * Kills the server, starts it again on the same address, and resolves when it has recovered. Commits of the last second are lost, unless the
+   * settings have `--innodb-flush-log-at-trx-commit=2`.
+   */
+  crash(): Promise<void>;
   /** Ends the server and removes its folder. */
   stop(): Promise<void>;
 }
@@ -113,10 +118,17 @@ async function launch(settings: readonly string[]): Promise<ThrowawayMariadb> {
     name: 'mariadb',
     folder,
     command: server,
-    signals: { end: 'KILL', crash: 'KILL' },
+    end: 'KILL',
     ready: (pid) => ready(pid, url),
   });
-  return { url, pid: kept.pid, stop: () => kept.stop() };
+  return {
+    url,
+    get pid() {
+      return kept.pid;
+    },
+    crash: () => kept.crash('KILL'),
+    stop: () => kept.stop(),
+  };
 }
 
 async function ready(pid: number, url: string): Promise<void> {

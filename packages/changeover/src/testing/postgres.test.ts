@@ -27,23 +27,26 @@ it('answers queries and is gone after stop', async () => {
   expect(await isGone(postgres.pid)).toBe(true);
 });
 
-it('has what was committed after a crash, under another process', async () => {
-  const postgres = await startPostgres();
-  const before = postgres.pid;
-  const query = async (sql: string) => {
-    const client = new pg.Client(postgres.url);
-    await client.connect();
-    const { rows } = await client.query<{ id: number }>(sql);
-    await client.end();
-    return rows;
-  };
-  await query('CREATE TABLE kept (id int); INSERT INTO kept VALUES (7)');
-  await postgres.crash();
-  expect(postgres.pid).not.toBe(before);
-  expect(await query('SELECT id FROM kept')).toEqual([{ id: 7 }]);
-  await postgres.stop();
-  expect(await isGone(postgres.pid)).toBe(true);
-});
+it.each(['QUIT', 'KILL'] as const)(
+  'has what was committed after a crash by SIG%s, under another process',
+  async (signal) => {
+    const postgres = await startPostgres();
+    const before = postgres.pid;
+    const query = async (sql: string) => {
+      const client = new pg.Client(postgres.url);
+      await client.connect();
+      const { rows } = await client.query<{ id: number }>(sql);
+      await client.end();
+      return rows;
+    };
+    await query('CREATE TABLE kept (id int); INSERT INTO kept VALUES (7)');
+    await postgres.crash(signal);
+    expect(postgres.pid).not.toBe(before);
+    expect(await query('SELECT id FROM kept')).toEqual([{ id: 7 }]);
+    await postgres.stop();
+    expect(await isGone(postgres.pid)).toBe(true);
+  },
+);
 
 it('ends when the process that started it is killed', async () => {
   const code = `import { startPostgres } from ${JSON.stringify(new URL('./postgres.ts', import.meta.url).href)};

@@ -11,8 +11,11 @@ export interface ThrowawayPostgres {
   readonly url: string;
   /** Process id of the postmaster; another one after `crash`. */
   readonly pid: number;
-  /** Ends the server as a power cut would (an immediate stop), starts it again on the same address, and resolves when it has recovered. */
-  crash(): Promise<void>;
+  /**
+   * Ends the server without a checkpoint, starts it again on the same address, and resolves when it has recovered. QUIT is an immediate stop;
+   * KILL takes the postmaster alone, and its processes find out by themselves. Default: QUIT.
+   */
+  crash(signal?: 'QUIT' | 'KILL'): Promise<void>;
   /** Ends the server and removes its folder. */
   stop(): Promise<void>;
 }
@@ -71,7 +74,7 @@ async function launch(native: string): Promise<ThrowawayPostgres> {
     folder,
     command: server,
     owner,
-    signals: { end: 'INT', crash: 'QUIT' },
+    end: 'INT',
     ready: (pid) => ready(pid, data),
   });
   return {
@@ -79,7 +82,7 @@ async function launch(native: string): Promise<ThrowawayPostgres> {
     get pid() {
       return kept.pid;
     },
-    crash: () => kept.crash(),
+    crash: (signal = 'QUIT') => kept.crash(signal),
     stop: () => kept.stop(),
   };
 }

@@ -17,8 +17,8 @@ import { readCascades } from './cascades.ts';
 import { checkMariadb, footprintOfMariadb } from './check.ts';
 import { MariadbConnection } from './connection.ts';
 import { Guard } from './guard.ts';
-import { canonicalRows, readColumns, readRows, rowReader, within } from './rows.ts';
-import { readShape, selection, type MariadbShape } from './shape.ts';
+import { canonicalRows, readColumns, readKey, readRows, rowReader, within } from './rows.ts';
+import { keyColumns, readShape, selection, type MariadbShape } from './shape.ts';
 import { literal, quoted } from './text.ts';
 import { writeBatch } from './write.ts';
 
@@ -82,6 +82,16 @@ export class OpenMariadb implements OpenStore {
     const session = await this.#connection.reader();
     const [row] = await session.texts(`SELECT COUNT(*) FROM ${quoted(table)}`);
     return Number(row?.[0]);
+  }
+
+  async lastKey(table: string): Promise<Key | null> {
+    const shape = await this.shape(table);
+    const session = await this.#connection.reader();
+    const order = shape.key.map((column) => `${quoted(column)} DESC`).join(', ');
+    const [cells] = await session.query(
+      `SELECT ${selection(keyColumns(shape))} FROM ${quoted(table)} ORDER BY ${order} LIMIT 1`,
+    );
+    return cells === undefined ? null : readKey(shape, cells);
   }
 
   async canonical(table: string, rows: readonly Row[]): Promise<Row[]> {

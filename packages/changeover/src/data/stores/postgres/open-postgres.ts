@@ -20,7 +20,7 @@ import { PostgresConnection, UNDEFINED_TABLE } from './connection.ts';
 import { LogicalCapture } from './logical/capture.ts';
 import { setSequences } from './sequences.ts';
 import { sqlState, type Session } from './session.ts';
-import { orderOf, readShape, selection, within, type PostgresShape } from './shape.ts';
+import { columnOf, lastFirst, orderOf, readKey, readShape, selection, within, type PostgresShape } from './shape.ts';
 import { FENCE_TRIGGER, fenceFunctionSql, fenceTriggerSql } from './triggers.ts';
 import { canonicalRows, readRow, readRows, writeBatch } from './write.ts';
 
@@ -82,6 +82,15 @@ export class OpenPostgres implements OpenStore {
     const { qualified } = await this.shape(table);
     const [row] = await this.#connection.main.query(`SELECT count(*) FROM ${qualified}`);
     return Number(row?.[0]);
+  }
+
+  async lastKey(table: string): Promise<Key | null> {
+    const shape = await this.shape(table);
+    const columns = shape.key.map((name) => columnOf(shape, name));
+    const [row] = await this.#connection.main.query(
+      `SELECT ${selection(columns)} FROM ${shape.qualified} ORDER BY ${lastFirst(shape)} LIMIT 1`,
+    );
+    return row === undefined ? null : readKey(shape, row);
   }
 
   async canonical(table: string, rows: readonly Row[]): Promise<Row[]> {

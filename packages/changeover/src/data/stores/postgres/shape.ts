@@ -152,6 +152,10 @@ export function orderOf({ key }: PostgresShape): string {
   return key.map(quoted).join(', ');
 }
 
+export function lastFirst({ key }: PostgresShape): string {
+  return key.map((column) => `${quoted(column)} DESC`).join(', ');
+}
+
 /** The WHERE that keeps the rows of a range of keys, strictly after `after` and up to `upTo`; empty for the whole table. */
 export function within(shape: PostgresShape, range: { readonly after: Key | null; readonly upTo: Key | null }): string {
   const columns = shape.key.map(quoted).join(', ');

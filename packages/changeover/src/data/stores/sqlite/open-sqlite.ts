@@ -19,7 +19,7 @@ import { SqliteConnection } from './connection.ts';
 import { readShape, type SqliteShape } from './shape.ts';
 import { quoted } from './text.ts';
 import { fenceTriggers } from './triggers.ts';
-import { boundRow, rowReader, within } from './values.ts';
+import { boundRow, readKey, rowReader, within } from './values.ts';
 import { readRows, writeBatch } from './write.ts';
 
 /** How long the lock of the cutover waits for a writer; the hold's deadline is shorter than many a transaction. */
@@ -78,6 +78,16 @@ export class OpenSqlite implements OpenStore {
     return this.#connection.read(() => {
       this.#shape(table);
       return Number(this.#connection.all(`SELECT count(*) FROM ${quoted(table)}`)[0]?.[0]);
+    });
+  }
+
+  async lastKey(table: string): Promise<Key | null> {
+    return this.#connection.read(() => {
+      const shape = this.#shape(table);
+      const key = shape.key.map(quoted);
+      const sql = `SELECT ${key.join(', ')} FROM ${quoted(table)} ORDER BY ${key.map((column) => `${column} DESC`).join(', ')} LIMIT 1`;
+      const [row] = this.#connection.all(sql);
+      return row === undefined ? null : readKey(shape, row as Value[]);
     });
   }
 
