@@ -88,7 +88,7 @@ export interface Finding {
 /** What the tool adds to somebody's system. */
 export interface Footprint {
   readonly where: string;
-  /** The exact statement or action that adds it. */
+  /** The exact statement or action that adds it. `finish: …` is not done before `finish`, whose screen shows it too. */
   readonly adds: string;
   /** The least right that this needs. */
   readonly right: string;

@@ -244,7 +244,13 @@ export async function briefOf(ctx: Context, parts: Parts, decision: DecisionBrie
     case 'finish':
       return {
         ...base,
-        changes: ['the reverse sync ends and the legacy no longer follows', 'the capture is removed from the stores'],
+        changes: [
+          'the reverse sync ends and the legacy no longer follows',
+          'the capture is removed from the stores',
+          ...(await parts.data.footprint(ctx))
+            .filter(({ adds }) => adds.startsWith('finish: '))
+            .map(({ adds }) => adds),
+        ],
         undoneBy: 'nothing: there is no rollback after finish',
         lost: lostText === 'nothing' ? 'the way back' : `the way back; ${lostText} were never on the legacy`,
         duration: 'no hold',
