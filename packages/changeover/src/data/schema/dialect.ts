@@ -64,6 +64,6 @@ export interface Dialect {
   readonly mayDangle: boolean;
   /** False where only a connection that asks for it has its foreign keys enforced. */
   readonly enforcesForeignKeys: boolean;
-  /** True where every statement can be undone by a rollback, so that all can be tried beforehand. */
+  /** True where a rollback undoes every statement: then all are tried in one transaction, otherwise by making and removing them. */
   readonly supportsTransactionalDdl: boolean;
 }
