@@ -47,7 +47,7 @@ const SWITCH_KILLS = 3;
 const SWITCH_KILL_WITHIN_MS = 4_000;
 /** A runner that nobody kills may still meet a lock that a writer keeps too long. */
 const MAX_ATTEMPTS = 20;
-const ATTEMPT_MS = 60_000;
+const ATTEMPT_MS = 120_000;
 const SETTLE_MS = 30_000;
 const RECONNECT_MS = 30_000;
 

@@ -99,9 +99,10 @@ async function checkLog({ main, store }: PostgresConnection): Promise<Finding[]>
             (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user), quote_ident(current_user),
             has_database_privilege(current_database(), 'CREATE'), quote_ident(current_database()),
             current_setting('max_replication_slots')::int > (SELECT count(*) FROM pg_replication_slots)
-              OR EXISTS (SELECT FROM pg_replication_slots WHERE slot_name LIKE 'changeover\\_%')`,
+              OR EXISTS (SELECT FROM pg_replication_slots WHERE slot_name LIKE 'changeover\\_%'),
+            has_function_privilege(to_regprocedure('pg_log_standby_snapshot()'), 'EXECUTE')`,
   );
-  const [isNew, version, level, mayReplicate, user, mayCreate, database, hasRoom] = row ?? [];
+  const [isNew, version, level, mayReplicate, user, mayCreate, database, hasRoom, maySnapshot] = row ?? [];
   const error = (message: string, remedy: string): Finding => ({ level: 'error', about: store, message, remedy });
   return [
     ...(isNew === 't'
@@ -122,6 +123,17 @@ async function checkLog({ main, store }: PostgresConnection): Promise<Finding[]>
       ? []
       : [error('the role may not make a publication', `GRANT CREATE ON DATABASE ${database} TO ${user}`)]),
     ...(hasRoom === 't' ? [] : [error('every replication slot is in use', 'raise max_replication_slots, and restart')]),
+    ...(maySnapshot === 'f'
+      ? [
+          {
+            level: 'warning' as const,
+            about: store,
+            message:
+              'the role may not ask for a snapshot in the log, so up to 15 s of log are decoded again in the hold',
+            remedy: `GRANT EXECUTE ON FUNCTION pg_log_standby_snapshot() TO ${user}`,
+          },
+        ]
+      : []),
   ];
 }
 

@@ -284,6 +284,7 @@ describe('capture from the write-ahead log', () => {
     expect(remedies).toEqual([
       `ALTER ROLE ${name} REPLICATION`,
       `GRANT CREATE ON DATABASE ${String(database?.['name'])} TO ${name}`,
+      `GRANT EXECUTE ON FUNCTION pg_log_standby_snapshot() TO ${name}`,
     ]);
   });
 
