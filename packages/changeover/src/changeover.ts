@@ -33,7 +33,7 @@ export type * from './plan/sync.ts';
 export type * from './plan/words.ts';
 export { command } from './engine/units/command.ts';
 export { dotenv, environment, iniFile, jsonFile, pythonModule, settings, tomlFile, yamlFile } from './config/index.ts';
-export { expand, files, sync } from './data/move.ts';
+export { constant, expand, expression, files, sync } from './data/move.ts';
 export { document, jsonFormat, pickleFormat } from './data/stores/document/index.ts';
 export type { DocumentFormat, DocumentOptions, DocumentTable, JsonValue } from './data/stores/document/index.ts';
 export { log } from './data/stores/log/index.ts';

@@ -430,6 +430,11 @@ export const CATALOGUE = {
     exit: 1,
     hint: 'Correct what the message names in the rows or in the expand() of the plan, then run the same command again; `changeover check` looks at all of it beforehand. `changeover rollback` takes away what was added.',
   },
+  CHG_DATA_EXPRESSION_INVALID: {
+    message: '{store}: {table} has no value for the expression `{expression}`: {reason}',
+    exit: 2,
+    hint: 'Correct the expression in the plan: it is SQL of this store over the columns of one row of {table}.',
+  },
   CHG_DATA_LOOKUP_UNKNOWN: {
     message: 'data.{sync}: a row function looked up {table}, which no sync of this store names',
     exit: 2,

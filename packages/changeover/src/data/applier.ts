@@ -3,6 +3,7 @@ import type { ChangeBatch, Row } from '../plan/stores.ts';
 import { targetSide, type Direction } from '../plan/words.ts';
 import type { BuiltSync } from './built-sync.ts';
 import { allRows } from './chunks.ts';
+import { endsOf } from './mapping-columns.ts';
 import type { NotReturnable } from './not-returnable.ts';
 import type { Fate } from './row-mapper.ts';
 import type { StoresInUse, UsedStore } from './stores-in-use.ts';
@@ -91,10 +92,14 @@ export class Applier {
 /** Why a changed row of the new side has no way back at all; null where a sync carries its table back or nothing is lost with it. */
 function reasonNotTaken(built: readonly BuiltSync[], used: UsedStore, table: string): string | null {
   const own = built.filter(({ sourceIdentity }) => sourceIdentity === used.identity);
-  const mappings = own.flatMap(({ definition }) => definition.tables[table] ?? []);
+  const mappings = own.flatMap(({ definition }) =>
+    Object.entries(definition.tables).flatMap(([name, one]) => (endsOf(name, one).to === table ? [one] : [])),
+  );
   const given = mappings.filter(({ reverse }) => reverse === 'none');
   if (given.length > 0) return `given up by the plan: ${given.flatMap(({ givesUp }) => givesUp ?? []).join('; ')}`;
-  const carriers = own.filter(({ sync }) => sync.maps.some(({ source }) => source.name === table));
+  const carriers = own.filter(({ sync }) =>
+    sync.maps.some((map) => [map, ...map.parts].some(({ source }) => source.name === table)),
+  );
   // A store that is written as a whole takes a deleted row back by not holding it any more.
   const isWhole = carriers.some(({ sync }) => sync.target.replace !== undefined);
   return carriers.length > 0 && !isWhole ? 'no table of the legacy takes it' : null;

@@ -35,7 +35,8 @@ function normalized(value: Value, comparison: Comparison): Value {
   }
 }
 
-function isSame(a: Value, b: Value): boolean {
+/** True for equal values of one type, as a store gives them. */
+export function isSameValue(a: Value, b: Value): boolean {
   if (a instanceof Uint8Array && b instanceof Uint8Array) return Buffer.compare(a, b) === 0;
   return a === b || (typeof a === 'number' && Number.isNaN(a) && Number.isNaN(b));
 }
@@ -87,7 +88,10 @@ export class RowComparison {
   #columnsThatDiffer(expected: Row, actual: Row): string[] {
     return Object.keys(expected).filter((column) => {
       const comparison = this.#comparisonOf(column);
-      return !isSame(normalized(expected[column] ?? null, comparison), normalized(actual[column] ?? null, comparison));
+      return !isSameValue(
+        normalized(expected[column] ?? null, comparison),
+        normalized(actual[column] ?? null, comparison),
+      );
     });
   }
 

@@ -1,5 +1,5 @@
 import type { Context } from '../plan/context.ts';
-import type { Key, OpenStore, Row, TableShape } from '../plan/stores.ts';
+import type { Computed, Key, OpenStore, Row, TableShape } from '../plan/stores.ts';
 import { keyOf } from './values.ts';
 import { turn } from './turn.ts';
 
@@ -11,13 +11,13 @@ import { turn } from './turn.ts';
 export async function* chunksOf(
   ctx: Context,
   store: OpenStore,
-  { name, key }: Pick<TableShape, 'name' | 'key'>,
+  { name, key, computed }: Pick<TableShape, 'name' | 'key'> & { readonly computed?: readonly Computed[] },
   rowsAtOnce: number,
   range: { readonly after: Key | null; readonly upTo: Key | null } = { after: null, upTo: null },
 ): AsyncGenerator<Row[], void, undefined> {
   for (let { after } = range; ;) {
     await turn(ctx);
-    const rows: Row[] = await store.chunk(name, after, rowsAtOnce, range.upTo);
+    const rows: Row[] = await store.chunk(name, after, rowsAtOnce, range.upTo, computed);
     if (rows.length > 0) yield rows;
     const last = rows.at(-1);
     if (last === undefined || rows.length < rowsAtOnce) return;

@@ -2,14 +2,21 @@ import { parseDuration, type Duration } from '../plan/duration.ts';
 import type { ExpandDefinition, TableExpansion } from '../plan/expand.ts';
 import { specOf } from '../plan/spec.ts';
 import type { Store } from '../plan/stores.ts';
-import type { FilesDefinition, SchemaOptions, SyncDefinition, TableMapping } from '../plan/sync.ts';
+import type {
+  Constant,
+  Expression,
+  FilesDefinition,
+  SchemaOptions,
+  SyncDefinition,
+  TableMapping,
+} from '../plan/sync.ts';
 
 const DEFAULT_CHUNK_ROWS = 1000;
 
 /**
  * Rows of one store, moved to another store online and in both directions.
  *
- * @param options.tables Target table → how it comes out of the source; `{}` moves a table of the same name with all its columns.
+ * @param options.tables Name → how a table of the target comes out of the source; `{}` moves the table of that name with all its columns.
  * @param options.chunkRows Rows in a chunk of the copy. Default 1000.
  * @param options.schema `'create'` makes the target's tables from the source's schema; an object also names column types, and what is not made.
  *   Default: the tables are there, or `next.setup` makes them.
@@ -34,6 +41,40 @@ export function sync(options: {
   // Plans without it keep the hash that they have.
   const spec = specOf({ kind: 'sync', name, from, to, tables, schema: schema ?? undefined });
   return { kind: 'sync', name, from, to, tables, chunkRows, schema, spec };
+}
+
+/**
+ * The same value in every row of the target: where a row is from, or what the legacy never had to say. A rollback returns nothing for it; rows
+ * that have another value on the new side are counted as not returnable, unless another table takes them.
+ *
+ * @example
+ * sync({ name: 'events', from, to, tables: {
+ *   events_2025: { to: 'events', columns: { id: 'id', at: 'at', source: constant('2025') } },
+ *   events_2026: { to: 'events', columns: { id: 'id', at: 'at', source: constant('2026') } },
+ * } })
+ */
+export function constant(value: Constant['constant']): Constant {
+  return { constant: value };
+}
+
+/**
+ * A value that the source computes in its SELECT, and the way back in the SQL of the target, or what is given up. `check` tries both on rows.
+ *
+ * @param sql SQL of the source over the columns of one row. Nothing in it may depend on the time, on chance or on other rows.
+ * @param options.back Source column → SQL of the target that computes it again.
+ * @param options.givesUp What a rollback cannot return, in words, where there is no `back`.
+ * @example
+ * expression("first || ' ' || last", {
+ *   back: { first: "split_part(name, ' ', 1)", last: "substr(name, strpos(name, ' ') + 1)" },
+ * })
+ */
+export function expression(
+  sql: string,
+  options:
+    | { readonly back: Readonly<Record<string, string>>; readonly givesUp?: string }
+    | { readonly back?: never; readonly givesUp: string },
+): Expression {
+  return { expression: sql, ...options };
 }
 
 /**

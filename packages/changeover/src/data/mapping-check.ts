@@ -1,10 +1,29 @@
 import { ChangeoverError } from '../errors.ts';
 import type { Store, TableShape } from '../plan/stores.ts';
 import type { Finding } from '../plan/words.ts';
-import { columnPairs, tableMap, type MappedTable } from './mapping.ts';
+import { checkExpressionText } from './expression-text.ts';
+import {
+  columnPairs,
+  columnSources,
+  columnWays,
+  isConstant,
+  isExpression,
+  type MappedTable,
+} from './mapping-columns.ts';
+import { givenUpBy } from './mapping-description.ts';
+import { areParts } from './mapping-together.ts';
+import { tableMap } from './mapping.ts';
 
-/** What a mapping would lose, forward or on the way back. */
-export function checkMapping(table: MappedTable, kinds: readonly [from: Kind, to: Kind]): Finding[] {
+/**
+ * What a mapping would lose, forward or on the way back.
+ *
+ * @param others The other mappings of its sync: together they move what each of them leaves.
+ */
+export function checkMapping(
+  table: MappedTable,
+  kinds: readonly [from: Kind, to: Kind],
+  others: readonly MappedTable[] = [],
+): Finding[] {
   const { sync, name, mapping } = table;
   const about = `data.${sync}: ${name}`;
   try {
@@ -13,9 +32,9 @@ export function checkMapping(table: MappedTable, kinds: readonly [from: Kind, to
     if (!(error instanceof ChangeoverError)) throw error;
     return [{ level: 'error', about, message: error.message, remedy: error.hint }];
   }
-  const findings = mapping.row === undefined ? checkColumns(table, kinds, about) : [];
+  const findings = mapping.row === undefined ? checkColumns(table, kinds, about, others) : [];
   const reverse = mapping.reverse ?? 'rows';
-  const hasGivenUp = (mapping.givesUp ?? []).length > 0;
+  const hasGivenUp = givenUpBy(mapping).length > 0;
   if (reverse === 'none' && !hasGivenUp)
     findings.push({
       level: 'error',
@@ -34,37 +53,56 @@ export function checkMapping(table: MappedTable, kinds: readonly [from: Kind, to
   return findings;
 }
 
-function checkColumns(table: MappedTable, kinds: readonly [from: Kind, to: Kind], about: string): Finding[] {
+function checkColumns(
+  table: MappedTable,
+  kinds: readonly [from: Kind, to: Kind],
+  about: string,
+  others: readonly MappedTable[],
+): Finding[] {
   const { mapping, legacy, next, name } = table;
   const findings: Finding[] = [];
   const pairs = columnPairs(table);
-  const givesUp = (column: string) => (mapping.givesUp ?? []).some((text) => words(text).includes(column));
+  const isReturned = (mapping.reverse ?? 'rows') === 'rows';
+  const givesUp = (column: string) => givenUpBy(mapping).some((text) => words(text).includes(column));
   const error = (message: string, remedy: string) => findings.push({ level: 'error', about, message, remedy });
   const typeOf = (shape: TableShape, column: string) => shape.columns.find((one) => one.name === column)?.type;
-  for (const [target, source] of pairs) {
+  for (const [target, source] of pairs)
     if (typeOf(legacy, source) === undefined) error(`there is no source column ${source}`, `correct columns.${target}`);
-    if (typeOf(next, target) === undefined) error(`there is no target column ${target}`, `correct columns.${target}`);
+  for (const [target, source] of columnSources(table)) {
+    const type = typeOf(next, target);
+    if (type === undefined) error(`there is no target column ${target}`, `correct columns.${target}`);
+    if (isConstant(source) && source.constant === null && next.key.includes(target))
+      error(`the constant of ${target} is null, and ${target} is in the key`, `give columns.${target} a value`);
+    if (!isExpression(source)) continue;
+    for (const problem of checkExpressionText(source, kinds))
+      error(`columns.${target}: ${problem.message}`, problem.remedy);
+    for (const column of Object.keys(source.back ?? {}))
+      if (typeOf(legacy, column) === undefined)
+        error(`there is no source column ${column}`, `correct columns.${target}.back`);
   }
+  const siblings = others.filter(({ mapping: { row } }) => row === undefined);
+  const shared = siblings.filter((one) => one.legacy.name === legacy.name);
+  const moved = [table, ...shared].flatMap(columnPairs).map(([, source]) => source);
+  const returned = [table, ...shared].flatMap((one) => columnWays(one).back).map(({ target }) => target);
   for (const { name: column } of legacy.columns) {
     const uses = pairs.filter(([, source]) => source === column).length;
-    if (uses === 0 && !givesUp(column))
+    const ways = uses + columnWays(table).back.filter(({ target }) => target === column).length;
+    if (!moved.includes(column) && !returned.includes(column) && !givesUp(column))
       error(`column ${column} of ${legacy.name} is not moved`, `map it in \`columns\`, or name it in \`givesUp\``);
-    if (uses > 1 && (mapping.reverse ?? 'rows') === 'rows' && !givesUp(column))
+    if (ways > 1 && isReturned && !givesUp(column))
       error(
-        `column ${column} of ${legacy.name} becomes ${uses} columns, so its way back is not clear`,
-        'use `row` with `to` and `back`, or name it in `givesUp`',
+        `column ${column} of ${legacy.name} becomes ${ways} columns, so its way back is not clear`,
+        'let one of them alone carry it back: an `expression` that gives up the rest, or `row` with `to` and `back`',
       );
   }
+  const parts = siblings.filter((one) => one.next.name === next.name && areParts(one, table));
+  const filled = [table, ...parts].flatMap(columnSources).map(([target]) => target);
   for (const column of next.columns)
-    if (
-      !pairs.some(([target]) => target === column.name) &&
-      !givesUp(column.name) &&
-      (mapping.reverse ?? 'rows') === 'rows'
-    )
+    if (!filled.includes(column.name) && !givesUp(column.name) && isReturned)
       findings.push({
         level: 'warning',
         about,
-        message: `column ${column.name} is only in the new ${name}: a rollback does not return it`,
+        message: `column ${column.name} is only in the new ${next.name}: a rollback does not return it`,
         remedy: `givesUp: ['${column.name}']`,
       });
   for (const [target, source] of pairs) {

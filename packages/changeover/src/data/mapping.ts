@@ -1,191 +1,171 @@
-import { ChangeoverError } from '../errors.ts';
-import type { Key, Row, TableShape, Value } from '../plan/stores.ts';
-import type { RowFunction, TableMapping } from '../plan/sync.ts';
+import type { Computed, Key, Row, TableShape, Value } from '../plan/stores.ts';
+import type { RowFunction } from '../plan/sync.ts';
 import type { Direction } from '../plan/words.ts';
-import { Unfit, type Codec } from './schema/codec.ts';
+import { isSameValue } from './canonical.ts';
+import { columnPairs, columnWays, inverted, picker, type ColumnPairs, type MappedTable } from './mapping-columns.ts';
+import { keyFunctions, orNull, refusalOf, type KeyFunction } from './mapping-keys.ts';
+
+export type { ColumnPairs, MappedTable } from './mapping-columns.ts';
+
+/** A table with the expressions that are read with its rows. */
+export interface SourceShape extends TableShape {
+  readonly computed: readonly Computed[];
+}
+
+/** Columns and the values that they have in all rows of one way. */
+export type Marks = readonly (readonly [column: string, value: Value])[];
 
 /** One table's way from a source to a target. Forward and reverse are the same thing with the ends exchanged. */
 export interface TableMap {
+  /** In the ledger and in verdicts: the target's table, or the plan's name for this way where several end in that table. */
+  readonly name: string;
   readonly direction: Direction;
-  readonly source: TableShape;
+  readonly source: SourceShape;
   readonly target: TableShape;
   /** Null: the row has no counterpart in the target. */
   readonly map: RowFunction;
-  /** Target and source column of every value, where nothing but columns move; null where a function of the plan decides. */
+  /** Target and source column of every value, where nothing but columns move; null where anything else is to be thought of. */
   readonly columns: ColumnPairs | null;
-  /** True where `map` is the plan's own function: it may be slow, may fail, and its keys are not ours. */
+  /** True where `map` or the keys are the plan's own functions: they may be slow, and may fail. */
   readonly isCustom: boolean;
   /** True where columns are converted, so that `map` may throw `Unfit`. */
   readonly isConverting: boolean;
   /** Why a key has no counterpart, where it is a value that the target cannot hold. */
   readonly refusal: (key: Key) => string | null;
   /** Key of the target from a key of the source. Null: no counterpart. */
-  readonly keyTo: (key: Key) => Key | null;
+  readonly keyTo: KeyFunction;
   /** Key of the source from a key of the target. Null: the target's row does not come from this table. */
-  readonly keyBack: (key: Key) => Key | null;
+  readonly keyBack: KeyFunction;
   /**
    * The way of the other direction. A target's row that it maps to null never had a source's row, so it is not an extra one.
    * Null where there is no such way.
    */
   readonly opposite: RowFunction | null;
+  /** A row of this end with other values belongs to another way, or to none. */
+  readonly marks: { readonly source: Marks; readonly target: Marks };
+  /** Ways of further columns of the target's rows, each from a table of its own whose rows share the key. */
+  readonly parts: readonly TableMap[];
+  /** The columns that make a row of a part: where all of them are NULL there need not be one. Null for what is no part. */
+  readonly partColumns: readonly string[] | null;
+  /** The other ways into the target's table. Their rows are told apart by marks, by keys, or by which source has them. */
+  readonly siblings: readonly TableMap[];
+  /** The other ways out of the source's table. */
+  readonly rivals: readonly TableMap[];
+  /** True for the one way of a table that answers for rows which belong to no way at all. */
+  readonly takesStrangers: boolean;
 }
 
-export interface MappedTable {
-  readonly sync: string;
-  /** Name of the target table, as the plan has it. */
-  readonly name: string;
-  readonly mapping: TableMapping;
-  readonly legacy: TableShape;
-  readonly next: TableShape;
-  /** Target column → how its values travel; only where tables are made from the source's schema. */
-  readonly codecs?: ReadonlyMap<string, Codec>;
+/**
+ * The ways of a sync's tables in a direction, as far as anything flows that way.
+ *
+ * @param isAlone False for a target table into which another sync moves rows too.
+ */
+export function tableMaps(
+  tables: readonly MappedTable[],
+  direction: Direction,
+  isAlone: (target: string) => boolean = () => true,
+): TableMap[] {
+  const made = tables.flatMap((table) => {
+    const map = tableMap(table, direction);
+    return map === null
+      ? []
+      : [{ map, partOf: table.mapping.partOf, name: table.name, hasRow: table.mapping.row !== undefined }];
+  });
+  const leadOf = (partOf: string | undefined) => made.find(({ name }) => name === partOf)?.map;
+  const isJoined = ({ map, partOf }: (typeof made)[number]) => leadOf(partOf)?.target.name === map.target.name;
+  const ways = made
+    .filter((one) => !isJoined(one))
+    .map(({ map, partOf, name, hasRow }) => {
+      const parts = made.filter((one) => one.partOf === name && isJoined(one)).map((one) => one.map);
+      const partColumns = leadOf(partOf) === undefined ? null : map.partColumns;
+      const columns = parts.length === 0 && partColumns === null ? map.columns : null;
+      return { map: { ...map, parts, partColumns, columns }, name, hasRow };
+    });
+  const result: (TableMap & { siblings: TableMap[]; rivals: TableMap[] })[] = ways.map(({ map, name, hasRow }) => {
+    const others = ways.filter((one) => one.map !== map && !one.hasRow && !hasRow);
+    const ofTarget = others.filter((one) => one.map.target.name === map.target.name);
+    const marked = [map, ...ofTarget.map((one) => one.map)].some(({ marks }) => marks.target.length > 0);
+    const isFirst = ways.find((one) => one.map.target.name === map.target.name)?.map === map;
+    return {
+      ...map,
+      name: ofTarget.length === 0 ? map.target.name : name,
+      columns: ofTarget.length === 0 ? map.columns : null,
+      takesStrangers: isFirst && marked && !hasRow && isAlone(map.target.name),
+      siblings: [],
+      rivals: [],
+    };
+  });
+  for (const [index, map] of result.entries())
+    for (const [other, sibling] of result.entries()) {
+      if (index === other || ways[index]?.hasRow === true || ways[other]?.hasRow === true) continue;
+      if (sibling.target.name === map.target.name) map.siblings.push(sibling);
+      if (sibling.source.name === map.source.name) map.rivals.push(sibling);
+    }
+  return result;
 }
 
-/** The way of one table in a direction, or null where nothing flows that way. */
+/** The way of one table in a direction, looked at alone; null where nothing flows that way. */
 export function tableMap(table: MappedTable, direction: Direction): TableMap | null {
-  const { mapping, legacy, next } = table;
+  const { mapping, legacy, next, name } = table;
   const keys = keyFunctions(table);
-  const ways = conversionsOf(table);
-  const to = mapping.row?.to ?? picker(ways);
-  const back = mapping.row === undefined ? picker(ways.map(inverted)) : (mapping.row.back ?? null);
-  const isConverting = mapping.row === undefined && ways.some(({ to: convert }) => convert !== null);
+  const ways = columnWays(table);
+  const to = mapping.row?.to ?? picker([...ways.moved, ...ways.there], ways.constants);
+  const returned = [...ways.moved.map(inverted), ...ways.back];
+  const back = mapping.row === undefined ? picker(returned, []) : (mapping.row.back ?? null);
+  const isConverting = mapping.row === undefined && ways.moved.some(({ to: convert }) => convert !== null);
   const isCustom = mapping.row !== undefined || mapping.key !== undefined;
-  // What is converted is looked at value by value.
-  const isPlain = !isCustom && ways.every(({ to: there, back: again }) => there === null && again === null);
-  const pairs = isPlain ? columnPairs(table) : null;
+  const isPlain = !isCustom && ways.moved.every((way) => way.to === null && way.back === null);
+  const pairs = columnPairs(table);
+  const common = {
+    name,
+    direction,
+    isCustom,
+    isConverting,
+    parts: [],
+    siblings: [],
+    rivals: [],
+    takesStrangers: false,
+  };
+  const marks = mapping.row === undefined ? ways.constants : [];
+  const besidesKey = (columns: readonly string[], { key }: TableShape) => columns.filter((one) => !key.includes(one));
   if (direction === 'forward')
     return {
-      direction,
-      source: legacy,
+      ...common,
+      source: { ...legacy, computed: mapping.row === undefined ? ways.there : [] },
       target: next,
       map: to,
-      columns: pairs,
-      isCustom,
-      isConverting,
+      columns: isPlain && ways.there.length === 0 && ways.constants.length === 0 ? pairs : null,
       refusal: () => null,
       keyTo: keys.to,
       keyBack: orNull(keys.back),
       opposite: null,
+      marks: { source: [], target: marks },
+      partColumns: besidesKey(
+        [...ways.moved, ...ways.there].map(({ target }) => target),
+        next,
+      ),
     };
   if ((mapping.reverse ?? 'rows') !== 'rows' || back === null) return null;
+  const isInverse = isPlain && ways.back.length === 0 && ways.constants.length === 0;
   return {
-    direction,
-    source: next,
+    ...common,
+    source: { ...next, computed: mapping.row === undefined ? ways.back : [] },
     target: legacy,
     map: back,
-    columns: pairs === null ? null : invert(pairs),
-    isCustom,
-    isConverting,
+    columns: isInverse ? pairs.map(([target, source]) => [source, target]) : null,
     refusal: (key) => refusalOf(keys.back, key),
     keyTo: orNull(keys.back),
     keyBack: orNull(keys.to),
     opposite: to,
+    marks: { source: marks, target: [] },
+    partColumns: besidesKey(
+      returned.map(({ target }) => target),
+      legacy,
+    ),
   };
 }
 
-export type ColumnPairs = readonly (readonly [target: string, source: string])[];
-
-/** Target and source column of every value that moves without a row function. */
-export function columnPairs({ mapping, legacy, next }: MappedTable): ColumnPairs {
-  if (mapping.columns !== undefined) return Object.entries(mapping.columns);
-  const known = new Set(next.columns.map(({ name }) => name));
-  return legacy.columns.filter(({ name }) => known.has(name)).map(({ name }) => [name, name]);
-}
-
-function invert(pairs: ColumnPairs): ColumnPairs {
-  return pairs.map(([target, source]) => [source, target]);
-}
-
-type Convert = ((value: Value) => Value) | null;
-
-/** One column's way, with its conversions in both directions. */
-interface Conversion {
-  readonly target: string;
-  readonly source: string;
-  readonly to: Convert;
-  readonly back: Convert;
-}
-
-function conversionsOf(table: MappedTable): Conversion[] {
-  return columnPairs(table).map(([target, source]) => {
-    const codec = table.codecs?.get(target);
-    return { target, source, to: codec?.to ?? null, back: codec?.back ?? null };
-  });
-}
-
-function inverted({ target, source, to, back }: Conversion): Conversion {
-  return { target: source, source: target, to: back, back: to };
-}
-
-function picker(pairs: readonly Conversion[]): RowFunction {
-  return (row: Row) => {
-    const picked: Record<string, Value> = {};
-    for (const { target, source, to } of pairs) picked[target] = converted(row[source] ?? null, to, source);
-    return picked;
-  };
-}
-
-function converted(value: Value, to: Convert, column: string): Value {
-  if (to === null || value === null) return value;
-  try {
-    return to(value);
-  } catch (error) {
-    if (error instanceof Unfit) throw new Unfit(`${column}: ${error.message}`, { cause: error });
-    throw error;
-  }
-}
-
-/** A key whose values the other side cannot hold has no counterpart there. */
-function orNull(keyTo: (key: Key) => Key | null): (key: Key) => Key | null {
-  return (key) => {
-    try {
-      return keyTo(key);
-    } catch (error) {
-      if (error instanceof Unfit) return null;
-      throw error;
-    }
-  };
-}
-
-function refusalOf(keyTo: (key: Key) => Key | null, key: Key): string | null {
-  try {
-    keyTo(key);
-    return null;
-  } catch (error) {
-    if (error instanceof Unfit) return error.message;
-    throw error;
-  }
-}
-
-/** Key functions of the plan, or those that follow from the columns. */
-function keyFunctions(table: MappedTable): { to: (key: Key) => Key | null; back: (key: Key) => Key | null } {
-  const { mapping, legacy, next } = table;
-  if (mapping.key !== undefined) return mapping.key;
-  if (mapping.row !== undefined) {
-    if (legacy.key.length !== next.key.length) throw unmapped(table);
-    return { to: (key) => key, back: (key) => key };
-  }
-  const pairs = conversionsOf(table);
-  const places = (keyOfTarget: readonly string[], keyOfSource: readonly string[], ways: readonly Conversion[]) =>
-    keyOfTarget.map((column) => {
-      const way = ways.find(({ target }) => target === column);
-      const position = way === undefined ? -1 : keyOfSource.indexOf(way.source);
-      if (way === undefined || position === -1) throw unmapped(table);
-      return { position, way };
-    });
-  const reorder = (order: ReturnType<typeof places>) => (key: Key) =>
-    order.map(({ position, way }) => converted(key[position] ?? null, way.to, way.source));
-  return {
-    to: reorder(places(next.key, legacy.key, pairs)),
-    back: reorder(places(legacy.key, next.key, pairs.map(inverted))),
-  };
-}
-
-function unmapped({ sync, name, legacy, next }: MappedTable): ChangeoverError<'CHG_DATA_KEY_UNMAPPED'> {
-  return new ChangeoverError('CHG_DATA_KEY_UNMAPPED', {
-    sync,
-    table: name,
-    target: next.key.join(', '),
-    source: legacy.key.join(', '),
-  });
+/** True where the row has the values by which rows of a way are known. */
+export function hasMarks(row: Row, marks: Marks): boolean {
+  return marks.every(([column, value]) => isSameValue(row[column] ?? null, value));
 }

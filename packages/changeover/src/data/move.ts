@@ -30,6 +30,8 @@ import { SchemaMove } from './schema/schema-move.ts';
 import { checkSchemas } from './schema/check.ts';
 import { Applier } from './applier.ts';
 import { LockedStores, release, type LockedStore } from './locked-data.ts';
+import { endsOf } from './mapping-columns.ts';
+import { describeMapping } from './mapping-description.ts';
 import { nextKeysOf } from './next-keys.ts';
 import { NotReturnable } from './not-returnable.ts';
 import { LogWatch } from './log-watch.ts';
@@ -42,7 +44,7 @@ import { countByTenant } from './tenant-counts.ts';
 import { Verification, type LiveSource } from './verification.ts';
 import { turn } from './turn.ts';
 
-export { expand, files, sync } from './define.ts';
+export { constant, expand, expression, files, sync } from './define.ts';
 
 /** Changes that one batch applies. */
 const BATCH_CHANGES = 1000;
@@ -114,8 +116,8 @@ class DataMove implements DataPort {
     for (const { from, tables } of this.#syncs) {
       const store = await this.#stores.open(ctx, { identity: from.identity(ctx), store: from, side: 'legacy' });
       for (const [name, mapping] of Object.entries(tables)) {
-        const rows = await store.count(mapping.from ?? name);
-        summaries.push({ name, rows, unit: 'rows', bytes: null, givenUp: mapping.givesUp ?? [] });
+        const rows = await store.count(endsOf(name, mapping).from);
+        summaries.push({ name, rows, unit: 'rows', bytes: null, ...describeMapping(name, mapping) });
       }
     }
     for (const files of this.#files) summaries.push(await files.describe(ctx));

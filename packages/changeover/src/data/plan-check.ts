@@ -1,9 +1,12 @@
 import { ChangeoverError } from '../errors.ts';
 import type { Context } from '../plan/context.ts';
-import type { OpenStore } from '../plan/stores.ts';
+import type { OpenStore, TableShape } from '../plan/stores.ts';
 import type { SyncDefinition } from '../plan/sync.ts';
 import type { Finding } from '../plan/words.ts';
 import { checkMapping } from './mapping-check.ts';
+import { endsOf, type MappedTable } from './mapping-columns.ts';
+import { checkExpressions, checkMappedRows } from './mapped-rows-check.ts';
+import { checkTogether } from './mapping-together.ts';
 import type { StoresInUse, UsedStore } from './stores-in-use.ts';
 
 /** Everything that stands in the way of the data's move, or should be known before. Reads only. */
@@ -40,11 +43,25 @@ export async function checkMappings(
     const legacy = await openForCheck(ctx, stores, { identity: from.identity(ctx), store: from, side: 'legacy' }, []);
     const next = await openForCheck(ctx, stores, { identity: to.identity(ctx), store: to, side: 'next' }, []);
     if (legacy === null || next === null) continue;
+    const mapped: MappedTable[] = [];
+    const found: Finding[] = [];
     for (const [table, mapping] of Object.entries(tables)) {
-      const shapes = await shapesOf(legacy, mapping.from ?? table, next, table);
-      if (shapes !== null)
-        findings.push(...checkMapping({ sync: name, name: table, mapping, ...shapes }, [from.kind, to.kind]));
+      const ends = endsOf(table, mapping);
+      const shapes = { legacy: await shapeOf(legacy, ends.from), next: await shapeOf(next, ends.to) };
+      if (shapes.legacy === null) continue;
+      found.push(...(await checkExpressions({ sync: name, name: table, mapping, legacy: shapes.legacy }, legacy)));
+      if (shapes.next !== null)
+        mapped.push({ sync: name, name: table, mapping, legacy: shapes.legacy, next: shapes.next });
     }
+    for (const table of mapped) {
+      const others = mapped.filter((one) => one !== table);
+      found.push(...checkMapping(table, [from.kind, to.kind], others));
+    }
+    found.push(...checkTogether(name, tables, mapped));
+    // Rows are read only when it is settled what becomes of them.
+    if (!found.some(({ level }) => level === 'error'))
+      found.push(...(await checkMappedRows(ctx, mapped, legacy, next)));
+    findings.push(...found);
   }
   return findings;
 }
@@ -82,7 +99,8 @@ async function checkStore(ctx: Context, used: UsedStore, store: OpenStore): Prom
   if (used.side === 'legacy') return findings;
   for (const { name, tables } of used.syncs) {
     if ((await store.ledger(ctx.runId, name)).length > 0) continue;
-    for (const table of Object.keys(tables)) {
+    const targets = new Set(Object.entries(tables).map(([table, mapping]) => endsOf(table, mapping).to));
+    for (const table of targets) {
       const rows = await countIfPresent(store, table);
       if (rows > 0)
         findings.push({
@@ -113,11 +131,11 @@ async function countIfPresent(store: OpenStore, table: string): Promise<number> 
   }
 }
 
-async function shapesOf(legacy: OpenStore, from: string, next: OpenStore, to: string) {
+/** Null where the table is not there: the stores' own checks name it. */
+async function shapeOf(store: OpenStore, table: string): Promise<TableShape | null> {
   try {
-    return { legacy: await legacy.shape(from), next: await next.shape(to) };
+    return await store.shape(table);
   } catch (error) {
-    // The stores' own checks have named what is missing.
     if (error instanceof ChangeoverError) return null;
     throw error;
   }

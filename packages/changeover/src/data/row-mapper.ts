@@ -3,7 +3,8 @@ import type { Context } from '../plan/context.ts';
 import type { Key, OpenStore, Row } from '../plan/stores.ts';
 import type { MapTools } from '../plan/sync.ts';
 import type { Lookups } from './lookups.ts';
-import type { TableMap } from './mapping.ts';
+import { looseText, rowsOfKeys } from './key-rows.ts';
+import { hasMarks, type TableMap } from './mapping.ts';
 import { Unfit } from './schema/codec.ts';
 import { encodeKey, keyOf } from './values.ts';
 
@@ -22,7 +23,10 @@ export interface Fate {
 export interface Mapped {
   /** Rows for the target. */
   readonly rows: readonly Row[];
-  /** Keys of the target whose source row has no counterpart. Only forward: what cannot go back stays as it is. */
+  /**
+   * Keys of the target whose source row has no counterpart there. In reverse only those of rows that another table of the legacy takes: what
+   * cannot go back stays as it is.
+   */
   readonly deletes: readonly Key[];
   readonly fates: readonly Fate[];
 }
@@ -54,6 +58,12 @@ export class RowMapper {
     let toldAt = ctx.clock.monotonicMs();
     for (const [index, row] of rows.entries()) {
       const key = keyOf(row, map.source.key);
+      if (!hasMarks(row, map.marks.source)) {
+        const taken = map.rivals.some((rival) => hasMarks(row, rival.marks.source)) ? map.keyTo(key) : null;
+        if (taken !== null) deletes.push(taken);
+        else fates.push({ table: map.source.name, key, reason: unmarked(map, row) });
+        continue;
+      }
       const target = this.#keyOf(map, key);
       if (target === null) {
         const reason = map.refusal(key);
@@ -80,14 +90,50 @@ export class RowMapper {
         toldAt = ctx.clock.monotonicMs();
       }
     }
-    return { rows: made, deletes, fates: map.direction === 'reverse' ? fates : [] };
+    let whole = made;
+    for (const part of map.parts) whole = await this.#withPart(map, part, whole, tools, fates);
+    if (map.partColumns !== null) whole = await this.#withoutEmpty(map, map.partColumns, whole);
+    return { rows: whole, deletes, fates: map.direction === 'reverse' ? fates : [] };
   }
 
   /** False for a row of the target that never had a row of the source: it is not this sync's to delete. */
   async isOurs(ctx: Context, map: TableMap, row: Row): Promise<boolean> {
+    if (!hasMarks(row, map.marks.target)) return false;
     if (map.keyBack(keyOf(row, map.target.key)) === null) return false;
     if (map.opposite === null) return true;
     return (await map.opposite(row, this.#tools(ctx, map, this.#target))) !== null;
+  }
+
+  /** Rows of the target with the columns of a part; NULL where the part has no row. */
+  async #withPart(map: TableMap, part: TableMap, rows: readonly Row[], tools: MapTools, fates: Fate[]): Promise<Row[]> {
+    const columns = part.partColumns ?? [];
+    const keys = rows.map((row) => part.keyBack(keyOf(row, map.target.key)));
+    const asked = keys.filter((key) => key !== null);
+    const found = await rowsOfKeys(this.#source, part.source, asked);
+    const byKey = new Map(asked.map((key, index) => [key, found[index] ?? null]));
+    const whole: Row[] = [];
+    for (const [index, row] of rows.entries()) {
+      const key = keys[index] ?? null;
+      const own = key === null ? null : (byKey.get(key) ?? null);
+      const made = own === null ? null : await part.map(own, tools);
+      whole.push({ ...row, ...Object.fromEntries(columns.map((column) => [column, made?.[column] ?? null])) });
+      if (key !== null) fates.push({ table: part.source.name, key, reason: null });
+    }
+    return whole;
+  }
+
+  /** A part without values needs no row. Where the target has one, it stays, without values too. */
+  async #withoutEmpty(map: TableMap, columns: readonly string[], rows: readonly Row[]): Promise<Row[]> {
+    const isEmpty = (row: Row) => columns.every((column) => (row[column] ?? null) === null);
+    const empty = rows.filter(isEmpty);
+    if (empty.length === 0) return [...rows];
+    const held = await rowsOfKeys(
+      this.#target,
+      map.target,
+      empty.map((row) => keyOf(row, map.target.key)),
+    );
+    const absent = new Set(empty.filter((_, index) => held[index] === null));
+    return rows.filter((row) => !absent.has(row));
   }
 
   /** The row of the target, null where there is none, or the reason why there cannot be one (in reverse). */
@@ -160,7 +206,7 @@ export class RowMapper {
     return {
       ctx,
       lookup: async (table, key) => {
-        if (store === this.#source) this.#lookups.note(map.target.name, table);
+        if (store === this.#source) this.#lookups.note(map.name, table);
         const [row] = await store.rows(table, [key]);
         return row ?? null;
       },
@@ -168,7 +214,9 @@ export class RowMapper {
   }
 }
 
-/** The target's column decides the type of a key, so 1 and '1' may both be meant; a different value is never meant. */
-function looseText(value: unknown): string {
-  return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : String(value);
+/** Why no table takes a row: none has its constants. */
+function unmarked(map: TableMap, row: Row): string {
+  const marks = [map, ...map.rivals].flatMap((one) => one.marks.source);
+  const columns = [...new Set(marks.map(([column]) => column))];
+  return `${columns.map((column) => `${column} is ${JSON.stringify(looseText(row[column] ?? null))}`).join(', ')}: no mapping has this constant`;
 }

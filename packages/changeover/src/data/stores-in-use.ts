@@ -3,6 +3,7 @@ import type { Context } from '../plan/context.ts';
 import type { OpenStore, Store } from '../plan/stores.ts';
 import type { SyncDefinition } from '../plan/sync.ts';
 import type { Side } from '../plan/words.ts';
+import { endsOf } from './mapping-columns.ts';
 
 /** One physical store of a side, with the tables that all syncs together move there. */
 export interface UsedStore {
@@ -38,8 +39,10 @@ export class StoresInUse {
       const entry = used.get(identity) ?? { store, tables: new Set(), syncs: [] };
       used.set(identity, entry);
       entry.syncs.push(definition);
-      for (const [name, mapping] of Object.entries(definition.tables))
-        entry.tables.add(side === 'legacy' ? (mapping.from ?? name) : name);
+      for (const [name, mapping] of Object.entries(definition.tables)) {
+        const { from, to } = endsOf(name, mapping);
+        entry.tables.add(side === 'legacy' ? from : to);
+      }
     }
     return [...used]
       .map(([identity, { store, tables, syncs }]) => ({ identity, side, store, tables: [...tables].sort(), syncs }))

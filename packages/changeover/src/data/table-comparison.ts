@@ -2,8 +2,10 @@ import type { Context } from '../plan/context.ts';
 import type { Key, OpenStore, Row } from '../plan/stores.ts';
 import { RowComparison } from './canonical.ts';
 import { allRows, chunksOf } from './chunks.ts';
-import type { TableMap } from './mapping.ts';
+import { rowsOfKeys } from './key-rows.ts';
+import { hasMarks, type TableMap } from './mapping.ts';
 import type { RowMapper } from './row-mapper.ts';
+import { heldBySiblings, keysWithoutWhole, partRows } from './shared-rows.ts';
 import { encodeKey, keyOf } from './values.ts';
 
 export interface Difference {
@@ -57,6 +59,8 @@ export class TableComparison {
       found += compared.rows - compared.differences.filter(({ kind }) => kind === 'missing').length;
       yield compared;
     }
+    // In reverse they were counted as not returnable when they were written.
+    if (map.direction === 'forward') yield* this.#orphans(ctx, map);
     // Columns give different rows different keys, so as many rows as were found leave none over.
     if (!map.isCustom && found === (await this.#target.count(map.target.name))) return;
     for await (const rows of chunksOf(ctx, this.#target, map.target, this.#chunkRows)) {
@@ -94,10 +98,12 @@ export class TableComparison {
       return target === null ? [] : [target];
     });
     const held = await this.#target.rows(map.target.name, targetKeys);
-    const rows = await this.#source.rows(map.source.name, wanted);
+    const rows = await this.#source.rows(map.source.name, wanted, map.source.computed);
     const present = new Set(rows.map((row) => encodeKey(keyOf(row, map.source.key))));
     const gone = wanted.filter((key) => !present.has(encodeKey(key)));
-    return this.#compare(ctx, map, rows, gone, held);
+    const compared = await this.#compare(ctx, map, rows, gone, held);
+    if (map.direction === 'reverse' || map.parts.length === 0) return compared;
+    return { ...compared, differences: [...compared.differences, ...(await this.#orphaned(map, gone))] };
   }
 
   /** The key of a row may be its place among all rows, so one row alone cannot be compared. Such stores are small. */
@@ -122,11 +128,13 @@ export class TableComparison {
     const comparison = new RowComparison(this.#target, map.target);
     const mapped = await this.#mapper.map(ctx, map, rows);
     const expected = await comparison.withKeys(mapped.rows);
-    const absent = [...mapped.deletes];
+    const without = [...mapped.deletes];
     for (const key of gone) {
       const target = map.keyTo(key);
-      if (target !== null) absent.push(target);
+      if (target !== null) without.push(target);
     }
+    const others = await heldBySiblings(this.#source, map, without);
+    const absent = without.filter((key) => !others.has(encodeKey(key)));
     const absentRows = await comparison.withKeys(absent.map((key) => rowOfKey(map.target.key, key)));
     const wanted = [...expected, ...absentRows].map((row) => keyOf(row, map.target.key));
     const actual = new Map<string, Row>();
@@ -163,10 +171,14 @@ export class TableComparison {
 
   async #extras(ctx: Context, map: TableMap, rows: readonly Row[]): Promise<Difference[]> {
     const comparison = new RowComparison(this.#source, map.source);
+    const nobodys: Key[] = [];
     const candidates: { row: Row; sourceKey: Key }[] = [];
     for (const row of rows) {
-      const sourceKey = map.keyBack(keyOf(row, map.target.key));
-      if (sourceKey !== null) candidates.push({ row, sourceKey });
+      const key = keyOf(row, map.target.key);
+      const isOf = (way: TableMap) => way.keyBack(key) !== null && hasMarks(row, way.marks.target);
+      const sourceKey = map.keyBack(key);
+      if (sourceKey !== null && hasMarks(row, map.marks.target)) candidates.push({ row, sourceKey });
+      else if (map.takesStrangers && !isOf(map) && !map.siblings.some(isOf)) nobodys.push(key);
     }
     const keyRows = await comparison.withKeys(candidates.map(({ sourceKey }) => rowOfKey(map.source.key, sourceKey)));
     const id = (row: Row) =>
@@ -176,14 +188,63 @@ export class TableComparison {
       keyRows.map((row) => keyOf(row, map.source.key)),
     );
     const present = new Set(found.map(id));
-    const differences: Difference[] = [];
-    for (const [index, { row, sourceKey }] of candidates.entries()) {
+    const alone = candidates.filter((_, index) => {
       const keyRow = keyRows[index];
-      if (keyRow === undefined || present.has(id(keyRow))) continue;
-      if (!(await this.#mapper.isOurs(ctx, map, row))) continue;
-      differences.push({ kind: 'extra', sourceKey, targetKey: keyOf(row, map.target.key), columns: [] });
+      return keyRow !== undefined && !present.has(id(keyRow));
+    });
+    const others = await heldBySiblings(
+      this.#source,
+      map,
+      alone.map(({ row }) => keyOf(row, map.target.key)),
+    );
+    const differences: Difference[] = [];
+    for (const { row, sourceKey } of alone) {
+      const targetKey = keyOf(row, map.target.key);
+      if (others.has(encodeKey(targetKey)) || !(await this.#mapper.isOurs(ctx, map, row))) continue;
+      differences.push({ kind: 'extra', sourceKey, targetKey, columns: [] });
     }
-    return differences;
+    return [...differences, ...(await this.#strangers(map, nobodys))];
+  }
+
+  /** Rows that no way of the plan makes, unless a source has their key: those differ, and are found as such. */
+  async #strangers(map: TableMap, targetKeys: readonly Key[]): Promise<Difference[]> {
+    const open = new Map(targetKeys.map((key) => [encodeKey(key), key]));
+    for (const way of [map, ...map.siblings]) {
+      const asked = [...open.values()].flatMap((key) => {
+        const own = way.keyBack(key);
+        return own === null ? [] : [{ key, own }];
+      });
+      const rows = await rowsOfKeys(
+        this.#source,
+        way.source,
+        asked.map(({ own }) => own),
+      );
+      asked.forEach(({ key }, index) => {
+        if (rows[index] !== null) open.delete(encodeKey(key));
+      });
+    }
+    return [...open.values()].map((targetKey) => ({ kind: 'extra', sourceKey: null, targetKey, columns: [] }));
+  }
+
+  /** Rows of parts that have no whole row in the source: they would be left behind. */
+  async *#orphans(ctx: Context, map: TableMap): AsyncGenerator<Compared> {
+    for (const part of map.parts)
+      for await (const rows of chunksOf(ctx, this.#source, part.source, this.#chunkRows)) {
+        const keys = await keysWithoutWhole(this.#source, map, part, rows);
+        yield { rows: 0, differences: await this.#orphaned(map, keys) };
+      }
+  }
+
+  /** @param gone Keys without a row in the source of `map`. */
+  async #orphaned(map: TableMap, gone: readonly Key[]): Promise<Difference[]> {
+    const targets = gone.map((key) => map.keyTo(key)).filter((key) => key !== null);
+    const orphans = (await partRows(this.#source, map, targets)).filter(({ isThere }) => isThere);
+    return orphans.map(({ targetKey }) => ({
+      kind: 'missing',
+      sourceKey: map.keyBack(targetKey),
+      targetKey,
+      columns: [],
+    }));
   }
 }
 

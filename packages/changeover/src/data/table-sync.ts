@@ -10,6 +10,7 @@ import type { TableMap } from './mapping.ts';
 import { RowMapper, type Fate } from './row-mapper.ts';
 import { Bulk } from './fast/bulk.ts';
 import { boundariesIn, keysOf, type Range } from './fast/ranges.ts';
+import { heldBySiblings, partRows } from './shared-rows.ts';
 import { TableComparison, type Compared } from './table-comparison.ts';
 import { decodeKey, encodeKey, hashRows, keyOf } from './values.ts';
 import { turn } from './turn.ts';
@@ -85,7 +86,7 @@ export class TableSync {
   /** True when every table of this run was copied to its end. */
   async isCopied(ctx: Context): Promise<boolean> {
     const ledger = await this.target.ledger(ctx.runId, this.name);
-    return this.maps.every(({ target }) => ledger.some((entry) => entry.table === target.name && entry.complete));
+    return this.maps.every(({ name }) => ledger.some((entry) => entry.table === name && entry.complete));
   }
 
   /**
@@ -97,7 +98,7 @@ export class TableSync {
     const ledger = await this.target.ledger(ctx.runId, this.name);
     for (const map of this.maps) {
       const own = forTable();
-      const entries = ledger.filter((entry) => entry.table === map.target.name);
+      const entries = ledger.filter((entry) => entry.table === map.name);
       if (!entries.some((entry) => entry.complete)) await this.#copyTable(own, map, entries);
     }
   }
@@ -134,7 +135,7 @@ export class TableSync {
     let copied = 0;
     for (let from = after, isLast = false; !isLast;) {
       await turn(ctx);
-      const rows = await this.source.chunk(map.source.name, from, this.chunkRows, upTo);
+      const rows = await this.source.chunk(map.source.name, from, this.chunkRows, upTo, map.source.computed);
       isLast = rows.length < this.chunkRows;
       copied += rows.length;
       const last = rows.at(-1);
@@ -144,7 +145,7 @@ export class TableSync {
       const entry: LedgerEntry = {
         run: ctx.runId,
         sync: this.name,
-        table: map.target.name,
+        table: map.name,
         seq: range.seq,
         lastKey: range.upTo,
         rows: copied,
@@ -160,7 +161,7 @@ export class TableSync {
     const last = entries.reduce<LedgerEntry | null>((a, b) => (a === null || b.seq > a.seq ? b : a), null);
     let seq = last === null ? 0 : last.seq + 1;
     let done = entries.reduce((sum, entry) => sum + entry.rows, 0);
-    const progress: CopyProgress = { what: map.target.name, total, unit: 'rows' };
+    const progress: CopyProgress = { what: map.name, total, unit: 'rows' };
     // What was begun in ranges has no one key up to which it is there; rows that are written again stay as they are.
     const begun = boundariesIn(entries) === null ? (last?.lastKey ?? null) : null;
     // Rows that come behind this one are captured; without an end, a copy that is slower than the writers would never have one.
@@ -180,7 +181,12 @@ export class TableSync {
         ahead = this.#chunkAfter(ctx, map, chunk.entry.lastKey, { seq, done, progress, upTo, isEmpty });
         ahead.catch(() => undefined);
       }
-      await this.#write(ctx, [chunk.wanted], chunk);
+      // A unique value may have come from a row of another source table, which is then read again too.
+      await this.#write(
+        ctx,
+        [chunk.wanted, ...map.siblings.map((sibling) => ({ map: sibling, keys: new Map() }))],
+        chunk,
+      );
       ctx.faults.at('data.copy.after_chunk');
       ctx.report.progress({ ...progress, done, total: Math.max(progress.total, done) });
     }
@@ -200,7 +206,7 @@ export class TableSync {
     },
   ): Promise<Chunk> {
     const after = lastKey === null ? null : decodeKey(lastKey);
-    const rows = await this.source.chunk(map.source.name, after, this.chunkRows, at.upTo);
+    const rows = await this.source.chunk(map.source.name, after, this.chunkRows, at.upTo, map.source.computed);
     const wanted = wantedOf(map, rows);
     const batch = await this.#read(ctx, [wanted], rows, (mapped) => {
       ctx.report.progress({ ...at.progress, done: at.done + mapped });
@@ -209,7 +215,7 @@ export class TableSync {
     const entry: LedgerEntry = {
       run: ctx.runId,
       sync: this.name,
-      table: map.target.name,
+      table: map.name,
       seq: at.seq,
       lastKey: last === undefined ? null : encodeKey(keyOf(last, map.source.key)),
       rows: rows.length,
@@ -225,15 +231,16 @@ export class TableSync {
     changes: readonly { readonly table: string; readonly key: Key }[],
     rescan: readonly string[],
   ): Promise<Applied> {
-    const wanted = this.maps.map((map): Wanted => {
-      const own = changes.filter(({ table }) => table === map.source.name);
-      return { map, keys: new Map(own.map(({ key }) => [encodeKey(key), key])) };
-    });
+    const wanted = withSiblings(this.maps.map((map) => ({ map, keys: keysIn(map, changes) })));
     const fates = await this.#write(ctx, wanted);
     const touched = new Set(changes.map(({ table }) => table));
     for (const map of this.maps) {
-      const dependsOn = this.#lookups.of(map.target.name);
-      if (rescan.includes(map.source.name) || dependsOn.some((table) => touched.has(table) || rescan.includes(table)))
+      const dependsOn = this.#lookups.of(map.name);
+      const own = [map, ...map.parts].map(({ source }) => source.name);
+      if (
+        own.some((table) => rescan.includes(table)) ||
+        dependsOn.some((table) => touched.has(table) || rescan.includes(table))
+      )
         fates.push(...(await this.rescan(ctx, map)));
     }
     return { applied: wanted.reduce((sum, { keys }) => sum + keys.size, 0), fates };
@@ -317,20 +324,25 @@ export class TableSync {
     const all: Row[] = [];
     for (const { map, keys } of wanted) {
       if (keys.size === 0) continue;
-      const rows = given ?? (await this.source.rows(map.source.name, [...keys.values()]));
+      const rows = given ?? (await this.source.rows(map.source.name, [...keys.values()], map.source.computed));
       const mapped = await this.#mapper.map(ctx, map, rows, onProgress);
       const present = new Set(rows.map((row) => encodeKey(keyOf(row, map.source.key))));
       const deletes = [...mapped.deletes];
+      const gone: Key[] = [];
       for (const [id, key] of keys) {
         if (present.has(id)) continue;
         this.#assertKey(map, key);
         const target = map.keyTo(key);
         if (target === null) continue;
-        deletes.push(target);
+        gone.push(target);
         fates.push({ table: map.source.name, key, reason: null });
       }
       fates.push(...mapped.fates);
-      changes.push({ table: map.target.name, deletes, upserts: mapped.rows });
+      for (const { part, key, isThere } of await partRows(this.source, map, gone))
+        fates.push({ table: part.source.name, key, reason: isThere ? `${map.source.name} has no row for it` : null });
+      const held = await heldBySiblings(this.source, map, [...deletes, ...gone]);
+      const left = [...deletes, ...gone].filter((key) => !held.has(encodeKey(key)));
+      changes.push({ table: map.target.name, deletes: left, upserts: mapped.rows });
       all.push(...mapped.rows);
     }
     return { changes, fates, mapped: all };
@@ -425,6 +437,35 @@ type CopyProgress = { readonly what: string; readonly total: number; readonly un
 function wantedOf(map: TableMap, rows: readonly Row[]): Wanted {
   const keys = rows.map((row) => keyOf(row, map.source.key));
   return { map, keys: new Map(keys.map((key) => [encodeKey(key), key])) };
+}
+
+/** The source keys of a way that changes concern, those of its parts included. */
+function keysIn(map: TableMap, changes: readonly { readonly table: string; readonly key: Key }[]): Map<string, Key> {
+  const keys = new Map<string, Key>();
+  for (const { table, key } of changes)
+    for (const way of [map, ...map.parts]) {
+      if (table !== way.source.name) continue;
+      const target = way === map ? null : way.keyTo(key);
+      const own = way === map ? key : target === null ? null : map.keyBack(target);
+      if (own !== null) keys.set(encodeKey(own), own);
+    }
+  return keys;
+}
+
+/**
+ * Each key also as the other source tables of the same target have it: a row that moves from one of them to another is gone here and there
+ * at once, whichever of the two changes is seen first.
+ */
+function withSiblings(wanted: readonly Wanted[]): readonly Wanted[] {
+  const before = wanted.map(({ map, keys }) => ({ map, keys: [...keys.values()] }));
+  for (const { map, keys } of before)
+    for (const sibling of map.siblings)
+      for (const key of keys) {
+        const target = map.keyTo(key);
+        const own = target === null ? null : sibling.keyBack(target);
+        if (own !== null) wanted.find((one) => one.map === sibling)?.keys.set(encodeKey(own), own);
+      }
+  return wanted;
 }
 
 /** Adds the source keys of the conflicting rows. False where none is new, so that another round would end the same. */

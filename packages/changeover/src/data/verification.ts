@@ -62,7 +62,7 @@ export class Verification {
     const rows: Record<string, number> = {};
     for (const map of this.#sync.maps) {
       const { verdict, changing } = await this.#full(forTable(), map);
-      rows[map.target.name] = verdict.measured;
+      rows[map.name] = verdict.measured;
       verdicts.push(verdict);
       // A process that only reads must not add to what the owner verifies.
       if (ctx.epoch > 0) this.#sync.changed.add(map.source.name, changing);
@@ -82,7 +82,7 @@ export class Verification {
       compared += rows;
       suspects.push(...differences);
       ctx.report.progress({
-        what: `verify ${map.target.name}`,
+        what: `verify ${map.name}`,
         done: compared,
         total: Math.max(total, compared),
         unit: 'rows',
@@ -107,7 +107,7 @@ export class Verification {
       suspects.push(...differences);
     }
     const { certain, changing } = await this.#settle(ctx, map, suspects);
-    const before = full.rows[map.target.name] ?? 0;
+    const before = full.rows[map.name] ?? 0;
     const evidence = `${keys.size} changed since ${before} rows were compared`;
     const measured = before + keys.size;
     if (certain.length > 0) return this.#verdict(map, 'FAIL', describe(certain, keys.size), measured);
@@ -119,7 +119,8 @@ export class Verification {
     if (!this.#countsMatch(map) || this.#excused(map.source.name).size > 0)
       return this.#verdict(map, 'PASS', evidence, measured);
     for (let round = 1; ; round++) {
-      const source = await this.#sync.source.count(map.source.name);
+      let source = 0;
+      for (const way of [map, ...map.siblings]) source += await this.#sync.source.count(way.source.name);
       const target = await this.#sync.target.count(map.target.name);
       const counted = `${evidence}; ${source} rows in the source, ${target} in the target`;
       if (source === target) return this.#verdict(map, 'PASS', counted, measured);
@@ -150,7 +151,7 @@ export class Verification {
     for (let round = 0; open.size > 0 && !isOver(round); round++) {
       await this.#pause(ctx);
       const differing = await this.#compareKeys(ctx, map, [...open.keys()].map(decodeKey));
-      const pending = await this.#live.pending(map.source.name);
+      const pending = await this.#pending(this.#live, map);
       const still = new Map<string, number>();
       for (const { sourceKey } of differing) {
         if (sourceKey === null) continue;
@@ -166,6 +167,22 @@ export class Verification {
       if (certain.length > 0) return { certain: [...keyless, ...certain], changing: [...open.keys()] };
     }
     return { certain: keyless, changing: [...open.keys()] };
+  }
+
+  /** Keys of which a change waits, in any of the tables that their rows are made of. */
+  async #pending(live: LiveSource, map: TableMap): Promise<ReadonlySet<string> | null> {
+    const keys = new Set<string>();
+    for (const way of [map, ...map.parts, ...map.siblings]) {
+      const pending = await live.pending(way.source.name);
+      if (pending === null) return null;
+      for (const key of pending) {
+        const target = way === map ? null : way.keyTo(decodeKey(key));
+        const own = target === null ? null : map.keyBack(target);
+        if (way === map) keys.add(key);
+        else if (own !== null) keys.add(encodeKey(own));
+      }
+    }
+    return keys;
   }
 
   async #compareKeys(ctx: Context, map: TableMap, keys: readonly Key[]): Promise<Difference[]> {
@@ -188,7 +205,7 @@ export class Verification {
   }
 
   #verdict(map: TableMap, outcome: Outcome, evidence: string, measured: number): Verdict {
-    return { check: `${this.#sync.name}.${map.target.name}: rows equal`, outcome, evidence, measured };
+    return { check: `${this.#sync.name}.${map.name}: rows equal`, outcome, evidence, measured };
   }
 }
 

@@ -56,6 +56,8 @@ export interface TableSummary {
   readonly bytes: number | null;
   /** What the reverse mapping cannot return, in words; empty where everything comes back. */
   readonly givenUp: readonly string[];
+  /** Where each column that the plan names comes from, and what becomes of it on the way back. */
+  readonly columns?: readonly { readonly column: string; readonly from: string; readonly back: string }[];
 }
 
 /** How far the capture of one store is behind the log of its server. */

@@ -18,6 +18,13 @@ export interface TableShape {
   readonly columns: readonly { readonly name: string; readonly type: string; readonly nullable: boolean }[];
 }
 
+/** A value that a store computes with each row that it reads, in its own SQL. */
+export interface Computed {
+  /** Under which the row carries it. */
+  readonly name: string;
+  readonly sql: string;
+}
+
 /**
  * A place of rows that a plan names. `writes`: `rows` stores take single rows (`write`); `whole` stores (a pickle, a JSON file) are
  * small and replaced as a whole (`replace`).
@@ -149,11 +156,17 @@ export interface OpenStore {
   shape(table: string): Promise<TableShape>;
   /**
    * Rows in key order, strictly after `after`; fewer than `limit` means the end. With `upTo`, which only stores with `bulk` or `lastKey` are
-   * asked for, the end is at that key.
+   * asked for, the end is at that key. `computed` comes with the rows; only stores with `compute` are asked for it.
    */
-  chunk(table: string, after: Key | null, limit: number, upTo?: Key | null): Promise<Row[]>;
+  chunk(
+    table: string,
+    after: Key | null,
+    limit: number,
+    upTo?: Key | null,
+    computed?: readonly Computed[],
+  ): Promise<Row[]>;
   /** The rows of `keys` as they are now; missing ones are deleted. Order is free. */
-  rows(table: string, keys: readonly Key[]): Promise<Row[]>;
+  rows(table: string, keys: readonly Key[], computed?: readonly Computed[]): Promise<Row[]>;
   count(table: string): Promise<number>;
   /**
    * The highest key in the order of `chunk`; null where there is no row. Absent where rows are not in an order that new ones come in between: a copy
@@ -165,6 +178,11 @@ export interface OpenStore {
    * Verification asks for it where values differ: `2024-01-01T00:00:00Z` and `2024-01-01 00:00:00+00` are one timestamp.
    */
   canonical?(table: string, rows: readonly Row[]): Promise<Row[]>;
+  /**
+   * What `computed` gives for `rows`, had they been written, in the same order; nothing is written. Absent where a store has no expressions.
+   * Throws `CHG_DATA_EXPRESSION_INVALID` for one that is not a value of each row.
+   */
+  compute?(table: string, rows: readonly Row[], computed: readonly Computed[]): Promise<Row[]>;
   readonly capture: Capture;
   /** Absent where rows are read and written one by one only. */
   readonly bulk?: BulkAddress;

@@ -13,18 +13,47 @@ export interface MapTools {
 /** A function over one row; null means that the row has no counterpart on the other side. May be slow (it is awaited, with progress). */
 export type RowFunction = (row: Row, tools: MapTools) => Row | null | Promise<Row | null>;
 
+/** The same value in every row of the target. A row of the target with another value comes from somewhere else, and does not go back. */
+export interface Constant {
+  readonly constant: null | boolean | number | string;
+}
+
+/** A value that the source computes in its SELECT, in its own SQL. */
+export interface Expression {
+  /** SQL over the columns of one row of the source. It must give the same value for the same row, whenever it is computed. */
+  readonly expression: string;
+  /** Source column → SQL over the columns of one row of the target, which computes the column again. */
+  readonly back?: Readonly<Record<string, string>>;
+  /** What a rollback cannot return, in words: what the value is made of keeps its former values. Needed where there is no `back`. */
+  readonly givesUp?: string;
+}
+
+/** Where a target column's values come from: a source column by its name, a constant, or an expression. */
+export type ColumnSource = string | Constant | Expression;
+
 /**
- * How one table of the target comes out of one table of the source. One source table may feed several target tables (a split);
- * then at most one of them carries rows back and the others are `derived`.
+ * How one table of the target comes out of one table of the source.
+ *
+ * One source table may feed several target tables: those that hold a part of its columns each are `partOf` one of them, of all others only
+ * one carries rows back and the rest is `derived`. Several source tables may feed one target table: constants tell their rows apart, or
+ * they are `partOf` one of them.
  */
 export interface TableMapping {
-  /** Source table. Default: the same name. */
+  /** Source table. Default: the name of this mapping. */
   readonly from?: string;
+  /** Target table. Default: the name of this mapping. */
+  readonly to?: string;
   /**
-   * Target column → source column. Default: every column under its own name. Columns that are not named are not moved and must be
-   * named in `givesUp`. Ignored where `row` is given.
+   * Target column → where its values come from. Default: every column under its own name. Columns that are not named are not moved and must
+   * be named in `givesUp`. Ignored where `row` is given.
    */
-  readonly columns?: Readonly<Record<string, string>>;
+  readonly columns?: Readonly<Record<string, ColumnSource>>;
+  /**
+   * Name of another mapping of this sync, of which this one holds further columns of the same rows, under the same key. Both come from one
+   * source table, whose columns they divide, or go to one target table, whose columns they fill together. There is a whole row where there is
+   * one of the other mapping; a part of which every column is NULL needs no row.
+   */
+  readonly partOf?: string;
   /** Row functions, for everything that columns cannot say. `back` is what makes a rollback lossless. */
   readonly row?: { readonly to: RowFunction; readonly back?: RowFunction };
   /** Target key from the source key alone, and back; needed for deletes. Default: the same values. `null`: no counterpart. */

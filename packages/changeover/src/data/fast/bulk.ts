@@ -175,7 +175,7 @@ export class Bulk {
   #isPossible({ columns, source, target }: TableMap): boolean {
     const [from, to] = [this.#source.bulk?.kind, this.#target.bulk?.kind];
     if (columns === null || from === undefined || to === undefined) return false;
-    const types = (shape: TableMap['source']) => new Map(shape.columns.map(({ name, type }) => [name, type]));
+    const types = (shape: TableMap['target']) => new Map(shape.columns.map(({ name, type }) => [name, type]));
     const [sources, targets] = [types(source), types(target)];
     const isKnown = columns.every(([own, other]) => {
       const [type, sourceType] = [targets.get(own), sources.get(other)];

@@ -31,15 +31,21 @@ export async function designSync(
   }
   const parents = new Map(
     Object.entries(tables).map(([table, { from: origin = table, columns = {} }]) => {
-      const targets = new Map(Object.entries(columns).map(([column, own]) => [own, column]));
+      const targets = new Map(
+        Object.entries(columns).flatMap(([column, own]) => (typeof own === 'string' ? [[own, column] as const] : [])),
+      );
       return [origin, { name: table, columnOf: (column: string) => targets.get(column) ?? column }];
     }),
   );
   const designs: TableDesign[] = [];
   const problems: SyncDesign['problems'][number][] = [];
   for (const [table, mapping] of Object.entries(tables)) {
-    if (mapping.row !== undefined) {
-      const message = 'a row function makes its rows, so nothing says what its columns are';
+    const isPlain = Object.values(mapping.columns ?? {}).every((own) => typeof own === 'string');
+    if (mapping.row !== undefined || !isPlain || mapping.to !== undefined || mapping.partOf !== undefined) {
+      const message =
+        mapping.row !== undefined
+          ? 'a row function makes its rows, so nothing says what its columns are'
+          : 'its rows are not those of one table of the legacy as they are, so nothing says what its columns are';
       const remedy = 'make this table in next.setup, and move it in a sync without `schema`';
       problems.push({ about: `data.${name}: ${table}`, message, remedy });
       continue;

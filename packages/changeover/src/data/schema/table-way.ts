@@ -30,7 +30,9 @@ export class TableWay {
     this.source = source;
     this.translation = translation;
     const pairs = mapping.columns ?? Object.fromEntries(source.columns.map((column) => [column.name, column.name]));
-    this.targets = new Map(Object.entries(pairs).map(([target, from]) => [from, target]));
+    this.targets = new Map(
+      Object.entries(pairs).flatMap(([target, from]) => (typeof from === 'string' ? [[from, target] as const] : [])),
+    );
     this.isSameEngine = translation.from.kind === translation.to.kind;
     this.keepsNames = source.columns.every((column) => this.targets.get(column.name) === column.name);
   }

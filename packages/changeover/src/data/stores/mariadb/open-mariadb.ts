@@ -1,6 +1,7 @@
 import type { Context } from '../../../plan/context.ts';
 import type {
   BulkAddress,
+  Computed,
   Key,
   LedgerEntry,
   OpenStore,
@@ -15,10 +16,11 @@ import { ledgerEntry } from '../../ledger-cells.ts';
 import { MariadbCapture } from './capture.ts';
 import { readCascades } from './cascades.ts';
 import { checkMariadb, footprintOfMariadb } from './check.ts';
+import { computeRows, computedColumns } from './computed.ts';
 import { MariadbConnection } from './connection.ts';
 import { Guard } from './guard.ts';
 import { canonicalRows, readColumns, readKey, readRows, rowReader, within } from './rows.ts';
-import { keyColumns, readShape, selection, type MariadbShape } from './shape.ts';
+import { keyColumns, readShape, selection, type MariadbColumn, type MariadbShape } from './shape.ts';
 import { literal, quoted } from './text.ts';
 import { writeBatch } from './write.ts';
 
@@ -62,9 +64,15 @@ export class OpenMariadb implements OpenStore {
     return shape;
   }
 
-  async chunk(table: string, after: Key | null, limit: number, upTo: Key | null = null): Promise<Row[]> {
+  async chunk(
+    table: string,
+    after: Key | null,
+    limit: number,
+    upTo: Key | null = null,
+    computed: readonly Computed[] = [],
+  ): Promise<Row[]> {
     const shape = await this.#fresh(table, after);
-    const columns = readColumns(shape);
+    const columns = [...readColumns(shape), ...(await this.#computed(shape, computed))];
     const session = await this.#connection.reader();
     const rows = await session.query(
       `SELECT ${selection(columns)} FROM ${quoted(table)} ${within(shape, { after, upTo })}
@@ -73,8 +81,10 @@ export class OpenMariadb implements OpenStore {
     return rows.map(rowReader(session, shape, columns));
   }
 
-  async rows(table: string, keys: readonly Key[]): Promise<Row[]> {
-    return readRows(await this.#connection.reader(), await this.shape(table), keys);
+  async rows(table: string, keys: readonly Key[], computed: readonly Computed[] = []): Promise<Row[]> {
+    const shape = await this.shape(table);
+    const columns = [...readColumns(shape), ...(await this.#computed(shape, computed))];
+    return readRows(await this.#connection.reader(), shape, keys, columns);
   }
 
   async count(table: string): Promise<number> {
@@ -96,6 +106,11 @@ export class OpenMariadb implements OpenStore {
 
   async canonical(table: string, rows: readonly Row[]): Promise<Row[]> {
     return canonicalRows(this.#connection.main, await this.shape(table), rows);
+  }
+
+  async compute(table: string, rows: readonly Row[], computed: readonly Computed[]): Promise<Row[]> {
+    const { store } = this.#connection;
+    return computeRows(await this.#connection.reader(), store, await this.shape(table), rows, computed);
   }
 
   async prepare(): Promise<void> {
@@ -267,6 +282,11 @@ export class OpenMariadb implements OpenStore {
       `SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ${literal(table)}`,
     );
     return BigInt(row?.[0] ?? 0);
+  }
+
+  async #computed(shape: MariadbShape, computed: readonly Computed[]): Promise<MariadbColumn[]> {
+    if (computed.length === 0) return [];
+    return computedColumns(await this.#connection.reader(), this.#connection.store, shape, computed);
   }
 
   /** A copy or a scan begins with the table as it is now; a chunk in the middle goes on with the columns it began with. */

@@ -12,6 +12,9 @@ export const ROW_LOCK_TIMEOUT_S = 5;
 /** A stopped process of ours must not keep locks for ever. */
 const IDLE_IN_TRANSACTION_S = 60;
 
+/** Number of the character set of bytes. */
+const BINARY_CHARSET = 63;
+
 export const DUPLICATE_ENTRY = 1062;
 export const NO_SUCH_TABLE = 1146;
 const LOCK_WAIT_TIMEOUT = 1205;
@@ -105,6 +108,16 @@ export class Session {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new ChangeoverError('CHG_DATA_STORE_UNREACHABLE', { store: this.store, reason }, { cause });
     }
+  }
+
+  /** The columns of what a statement gives, as the protocol numbers their types, and how many rows it gives. */
+  async answer(sql: string): Promise<{ types: { type: number; isBinary: boolean }[]; rows: number }> {
+    const [rows, fields] = await (await this.#connected()).query<RowDataPacket[]>(sql);
+    const types = fields.map(({ columnType, characterSet }) => ({
+      type: columnType ?? 0,
+      isBinary: characterSet === BINARY_CHARSET,
+    }));
+    return { types, rows: rows.length };
   }
 
   /** Rows as text, for what the server tells about itself. */

@@ -14,6 +14,8 @@ export interface MariadbColumn {
   readonly scale: number;
   /** The type with its character set and collation, as it stands in CREATE TABLE. */
   readonly definition: string;
+  /** Of a value that is computed with each row; absent for a column of the table. */
+  readonly sql?: string;
 }
 
 export interface UniqueIndex {
@@ -120,9 +122,11 @@ export function keyColumns(shape: MariadbShape): readonly MariadbColumn[] {
 /** The columns of a SELECT, in a form that loses nothing: FLOAT as text has six digits only, BIT would be bytes. */
 export function selection(columns: readonly MariadbColumn[]): string {
   return columns
-    .map(({ name, kind }) => {
-      if (kind === 'single') return `(${quoted(name)} + 0e0)`;
-      return kind === 'bit' ? `CAST(${quoted(name)} AS UNSIGNED)` : quoted(name);
+    .map(({ name, kind, sql }) => {
+      // A comment at the end of an expression must not swallow the bracket.
+      const value = sql === undefined ? quoted(name) : `(${sql}\n)`;
+      if (kind === 'single') return `(${value} + 0e0)`;
+      return kind === 'bit' ? `CAST(${value} AS UNSIGNED)` : value;
     })
     .join(', ');
 }

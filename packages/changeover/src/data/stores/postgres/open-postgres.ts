@@ -2,6 +2,7 @@ import type { Context } from '../../../plan/context.ts';
 import type {
   BulkAddress,
   Capture,
+  Computed,
   Key,
   LedgerEntry,
   OpenStore,
@@ -16,6 +17,7 @@ import { ledgerEntry } from '../../ledger-cells.ts';
 import { PostgresCapture, partitionsOf } from './capture.ts';
 import type { CaptureMethod } from './change-log.ts';
 import { checkPostgres, footprintOfPostgres } from './check.ts';
+import { computeRows, withComputed } from './computed.ts';
 import { PostgresConnection, UNDEFINED_TABLE } from './connection.ts';
 import { LogicalCapture } from './logical/capture.ts';
 import { setSequences } from './sequences.ts';
@@ -65,17 +67,23 @@ export class OpenPostgres implements OpenStore {
     return shape;
   }
 
-  async chunk(table: string, after: Key | null, limit: number, upTo: Key | null = null): Promise<Row[]> {
-    const shape = await this.#fresh(table, after);
+  async chunk(
+    table: string,
+    after: Key | null,
+    limit: number,
+    upTo: Key | null = null,
+    computed: readonly Computed[] = [],
+  ): Promise<Row[]> {
+    const shape = await this.#reading(await this.#fresh(table, after), computed);
     const rows = await this.#connection.main.query(
-      `SELECT ${selection(shape.columns)} FROM ${shape.qualified} ${within(shape, { after, upTo })}
+      `SELECT ${selection(shape.columns)} FROM ${shape.qualified} AS t ${within(shape, { after, upTo })}
        ORDER BY ${orderOf(shape)} LIMIT ${limit}`,
     );
     return rows.map((cells) => readRow(shape, cells));
   }
 
-  async rows(table: string, keys: readonly Key[]): Promise<Row[]> {
-    return readRows(this.#connection.main, await this.shape(table), keys);
+  async rows(table: string, keys: readonly Key[], computed: readonly Computed[] = []): Promise<Row[]> {
+    return readRows(this.#connection.main, await this.#reading(await this.shape(table), computed), keys);
   }
 
   async count(table: string): Promise<number> {
@@ -95,6 +103,11 @@ export class OpenPostgres implements OpenStore {
 
   async canonical(table: string, rows: readonly Row[]): Promise<Row[]> {
     return canonicalRows(this.#connection.writer, await this.shape(table), rows);
+  }
+
+  async compute(table: string, rows: readonly Row[], computed: readonly Computed[]): Promise<Row[]> {
+    const { main, store } = this.#connection;
+    return computeRows(main, store, await this.shape(table), rows, computed);
   }
 
   async prepare(): Promise<void> {
@@ -259,6 +272,10 @@ export class OpenPostgres implements OpenStore {
        WHERE t.tgname = '${FENCE_TRIGGER}' ${onlyEnabled ? "AND t.tgenabled <> 'D'" : ''} ORDER BY 1`,
     );
     return rows.map(([name]) => name ?? '');
+  }
+
+  #reading(shape: PostgresShape, computed: readonly Computed[]): Promise<PostgresShape> {
+    return withComputed(this.#connection.main, this.#connection.store, shape, computed);
   }
 
   /** A copy or a scan begins with the table as it is now; a chunk in the middle goes on with the columns it began with. */

@@ -16,6 +16,8 @@ export interface PostgresColumn {
    */
   readonly cast: string;
   readonly kind: Kind;
+  /** What it is called in a SELECT, where that is not its name. */
+  readonly alias?: string;
 }
 
 export interface UniqueIndex {
@@ -33,7 +35,7 @@ export interface PostgresShape extends TableShape {
   readonly qualified: string;
 }
 
-const KIND_OF: Readonly<Record<string, Kind>> = {
+export const KIND_OF: Readonly<Record<string, Kind>> = {
   int2: 'integer',
   int4: 'integer',
   int8: 'integer',
@@ -117,7 +119,10 @@ export function columnOf(shape: PostgresShape, name: string): PostgresColumn {
 /** The columns of a SELECT; blank-padded text loses its padding, so that it equals what was written. */
 export function selection(columns: readonly PostgresColumn[], prefix = ''): string {
   return columns
-    .map(({ name, kind }) => `${prefix}${quoted(name)}${kind === 'blank-padded' ? '::pg_catalog.text' : ''}`)
+    .map(
+      ({ name, alias = name, kind }) =>
+        `${prefix}${quoted(alias)}${kind === 'blank-padded' ? '::pg_catalog.text' : ''}`,
+    )
     .join(', ');
 }
 

@@ -193,12 +193,11 @@ async function updateRows(
 /** `rows` as they would come back, computed without writing. A length or precision of the column is left out: what it cuts off is a difference. */
 export async function canonicalRows(session: Session, shape: PostgresShape, rows: readonly Row[]): Promise<Row[]> {
   if (rows.length === 0) return [];
-  const columns = shape.columns.map(({ name }) => name);
-  const values = columns.map((column) => cast(shape, columns, column));
+  const { from, values } = givenRows(shape, rows);
   try {
     const answer = await session.query(
-      `SELECT ${values.join(', ')} FROM ${given(columns, true)} ORDER BY u.position`,
-      columns.map((column) => rows.map((row) => writeValue(row[column] ?? null))),
+      `SELECT ${selection(shape.columns)} FROM (${from}) AS given ORDER BY changeover_position`,
+      values,
     );
     return answer.map((cells) => readRow(shape, cells));
   } catch (error) {
@@ -206,6 +205,16 @@ export async function canonicalRows(session: Session, shape: PostgresShape, rows
     if (!isRefusal(error)) throw error;
     return [...rows];
   }
+}
+
+/** A SELECT of rows that are not written, with their place among them, and the values that it takes. */
+export function givenRows(shape: PostgresShape, rows: readonly Row[]): { from: string; values: Cell[][] } {
+  const columns = shape.columns.map(({ name }) => name);
+  const values = columns.map((column) => `${cast(shape, columns, column)} AS ${quoted(column)}`);
+  return {
+    from: `SELECT ${values.join(', ')}, u.position AS changeover_position FROM ${given(columns, true)}`,
+    values: columns.map((column) => rows.map((row) => writeValue(row[column] ?? null))),
+  };
 }
 
 /** One array parameter a column, as rows. */

@@ -1,6 +1,7 @@
 import type { Context } from '../../../plan/context.ts';
 import type {
   BulkAddress,
+  Computed,
   Key,
   LedgerEntry,
   OpenStore,
@@ -15,6 +16,7 @@ import { ChangeoverError } from '../../../errors.ts';
 import { ledgerEntry } from '../../ledger-cells.ts';
 import { SqliteCapture } from './capture.ts';
 import { checkSqlite, footprintOfSqlite } from './check.ts';
+import { selected, withComputed } from './computed.ts';
 import { SqliteConnection } from './connection.ts';
 import { readShape, type SqliteShape } from './shape.ts';
 import { quoted } from './text.ts';
@@ -58,20 +60,26 @@ export class OpenSqlite implements OpenStore {
     return this.#connection.read(() => this.#shape(table));
   }
 
-  async chunk(table: string, after: Key | null, limit: number, upTo: Key | null = null): Promise<Row[]> {
+  async chunk(
+    table: string,
+    after: Key | null,
+    limit: number,
+    upTo: Key | null = null,
+    computed: readonly Computed[] = [],
+  ): Promise<Row[]> {
     return this.#connection.read(() => {
-      const shape = this.#shape(table);
+      const shape = this.#read(table, computed);
       if (after === null) this.#assertNoNullKey(shape);
       const { where, values } = within(shape, { after, upTo });
-      const columns = shape.columns.map(({ name }) => quoted(name)).join(', ');
+      const columns = shape.columns.map(selected).join(', ');
       const key = shape.key.map(quoted).join(', ');
       const sql = `SELECT ${columns} FROM ${quoted(table)} ${where} ORDER BY ${key} LIMIT ?`;
       return this.#connection.all(sql, ...values, BigInt(limit)).map(rowReader(this.#connection, shape));
     });
   }
 
-  async rows(table: string, keys: readonly Key[]): Promise<Row[]> {
-    return this.#connection.read(() => readRows(this.#connection, this.#shape(table), keys));
+  async rows(table: string, keys: readonly Key[], computed: readonly Computed[] = []): Promise<Row[]> {
+    return this.#connection.read(() => readRows(this.#connection, this.#read(table, computed), keys));
   }
 
   async count(table: string): Promise<number> {
@@ -93,8 +101,13 @@ export class OpenSqlite implements OpenStore {
 
   /** Rows as this store would give them back, had they been written: affinity and strictness are SQLite's own. */
   async canonical(table: string, rows: readonly Row[]): Promise<Row[]> {
+    return this.compute(table, rows, []);
+  }
+
+  async compute(table: string, rows: readonly Row[], computed: readonly Computed[]): Promise<Row[]> {
     return this.#connection.read(() => {
       const shape = this.#shape(table);
+      const read = this.#read(table, computed);
       const columns = shape.columns.map(({ name, type }) => `${quoted(name)} ${type}`).join(', ');
       const names = shape.columns.map(({ name }) => quoted(name)).join(', ');
       const temporary = quoted(`changeover_canonical_${table}`);
@@ -106,9 +119,10 @@ export class OpenSqlite implements OpenStore {
         `INSERT INTO temp.${temporary} (${names}) VALUES (${shape.columns.map(() => '?').join(', ')})`,
       );
       for (const row of rows) insert.run(...boundRow(shape, row));
+      const selection = read.columns.map(selected).join(', ');
       const written = this.#connection
-        .all(`SELECT ${names} FROM temp.${temporary} ORDER BY rowid`)
-        .map(rowReader(this.#connection, shape));
+        .all(`SELECT ${selection} FROM temp.${temporary} AS ${quoted(table)} ORDER BY rowid`)
+        .map(rowReader(this.#connection, read));
       this.#connection.exec(`DROP TABLE temp.${temporary}`);
       return written;
     });
@@ -275,6 +289,10 @@ export class OpenSqlite implements OpenStore {
     let shape = this.#shapes.get(table);
     if (shape === undefined) this.#shapes.set(table, (shape = readShape(this.#connection, table)));
     return shape;
+  }
+
+  #read(table: string, computed: readonly Computed[]): SqliteShape {
+    return withComputed(this.#connection, this.#shape(table), computed);
   }
 
   #assertNoNullKey(shape: SqliteShape): void {

@@ -10,6 +10,8 @@ export interface SqliteColumn {
   readonly type: string;
   readonly nullable: boolean;
   readonly affinity: Affinity;
+  /** Of a value that is computed with each row; absent for a column of the table. */
+  readonly sql?: string;
 }
 
 export interface UniqueIndex {

@@ -1,6 +1,7 @@
 import { ChangeoverError } from '../../../errors.ts';
 import type { Key, Row, Value } from '../../../plan/stores.ts';
 import { encodeKey, exactInteger, keyOf } from '../../values.ts';
+import { selected } from './computed.ts';
 import type { SqliteConnection } from './connection.ts';
 import type { Affinity, SqliteShape } from './shape.ts';
 import { quoted } from './text.ts';
@@ -41,7 +42,7 @@ function assertValidText(connection: SqliteConnection, shape: SqliteShape, row: 
   const where = shape.key.map((name) => `${quoted(name)} = ?`).join(' AND ');
   const key = keyOf(row, shape.key);
   const [found] = connection.all(
-    `SELECT CAST(${quoted(column)} AS BLOB) FROM ${quoted(shape.name)} WHERE ${where}`,
+    `SELECT CAST(${selectedColumn(shape, column)} AS BLOB) FROM ${quoted(shape.name)} WHERE ${where}`,
     ...boundKey(shape, key),
   );
   const bytes = found?.[0];
@@ -53,6 +54,11 @@ function assertValidText(connection: SqliteConnection, shape: SqliteShape, row: 
     column,
     key: encodeKey(key),
   });
+}
+
+function selectedColumn({ columns }: SqliteShape, name: string): string {
+  const column = columns.find((one) => one.name === name);
+  return column === undefined ? quoted(name) : selected(column);
 }
 
 export function boundRow(shape: SqliteShape, row: Row): Bound[] {

@@ -2,6 +2,7 @@ import { ChangeoverError } from '../../../errors.ts';
 import type { Key, Row, Value, WriteBatch } from '../../../plan/stores.ts';
 import { UniqueConflict } from '../../conflict.ts';
 import { encodeKey, keyOf } from '../../values.ts';
+import { selected } from './computed.ts';
 import { sqliteCode, type SqliteConnection } from './connection.ts';
 import type { SqliteShape } from './shape.ts';
 import { quoted } from './text.ts';
@@ -93,7 +94,7 @@ function isInLedger(connection: SqliteConnection, entry: NonNullable<WriteBatch[
 }
 
 export function readRows(connection: SqliteConnection, shape: SqliteShape, keys: readonly Key[]): Row[] {
-  const columns = shape.columns.map(({ name }) => quoted(name)).join(', ');
+  const columns = shape.columns.map(selected).join(', ');
   const sql = `SELECT ${columns} FROM ${quoted(shape.name)} WHERE ${matches(shape.key)}`;
   const read = rowReader(connection, shape);
   const rows: Row[] = [];
