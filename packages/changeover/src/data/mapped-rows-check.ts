@@ -52,17 +52,16 @@ async function checkInverse(ctx: Context, table: MappedTable, legacy: OpenStore,
   const about = `data.${table.sync}: ${table.name}`;
   const { back } = columnWays(table);
   const [there, again] = [tableMap(table, 'forward'), tableMap(table, 'reverse')];
-  const { compute } = next;
   if (table.mapping.row !== undefined || back.length === 0 || there === null || again === null) return [];
-  if (compute === undefined) return [];
+  if (next.compute === undefined) return [];
   return refusals(about, async () => {
-    await compute.call(next, table.next.name, [], back);
+    await next.compute?.(table.next.name, [], back);
     const tools = { ctx, lookup: () => Promise.resolve(null) };
     const differing = new Map<string, string[]>();
     const look = async (rows: readonly Row[]) => {
       const made = await Promise.all(rows.map(async (row) => (await there.map(row, tools)) ?? {}));
       const held = (await next.canonical?.(table.next.name, made)) ?? made;
-      const computed = await compute.call(next, table.next.name, made, back);
+      const computed = (await next.compute?.(table.next.name, made, back)) ?? [];
       const returned = await Promise.all(
         held.map(async (row, index) => (await again.map({ ...row, ...computed[index] }, tools)) ?? {}),
       );

@@ -59,7 +59,7 @@ function checkColumns(
   about: string,
   others: readonly MappedTable[],
 ): Finding[] {
-  const { mapping, legacy, next, name } = table;
+  const { mapping, legacy, next } = table;
   const findings: Finding[] = [];
   const pairs = columnPairs(table);
   const isReturned = (mapping.reverse ?? 'rows') === 'rows';

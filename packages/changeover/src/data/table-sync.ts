@@ -14,6 +14,7 @@ import { heldBySiblings, partRows } from './shared-rows.ts';
 import { TableComparison, type Compared } from './table-comparison.ts';
 import { decodeKey, encodeKey, hashRows, keyOf } from './values.ts';
 import { turn } from './turn.ts';
+import { keysIn, withSiblings, type Wanted } from './wanted.ts';
 
 /** Each round takes in the rows that hold a unique value of the former one; a chain of moved values longer than this is not believed. */
 const MAX_WIDENINGS = 1000;
@@ -34,12 +35,6 @@ export interface Applied {
   readonly applied: number;
   /** What became of each changed row that has no plain way back; only in reverse. */
   readonly fates: readonly Fate[];
-}
-
-interface Wanted {
-  readonly map: TableMap;
-  /** Source keys by their encoding. */
-  readonly keys: Map<string, Key>;
 }
 
 type Changes = { table: string; deletes: readonly Key[]; upserts: readonly Row[] }[];
@@ -437,35 +432,6 @@ type CopyProgress = { readonly what: string; readonly total: number; readonly un
 function wantedOf(map: TableMap, rows: readonly Row[]): Wanted {
   const keys = rows.map((row) => keyOf(row, map.source.key));
   return { map, keys: new Map(keys.map((key) => [encodeKey(key), key])) };
-}
-
-/** The source keys of a way that changes concern, those of its parts included. */
-function keysIn(map: TableMap, changes: readonly { readonly table: string; readonly key: Key }[]): Map<string, Key> {
-  const keys = new Map<string, Key>();
-  for (const { table, key } of changes)
-    for (const way of [map, ...map.parts]) {
-      if (table !== way.source.name) continue;
-      const target = way === map ? null : way.keyTo(key);
-      const own = way === map ? key : target === null ? null : map.keyBack(target);
-      if (own !== null) keys.set(encodeKey(own), own);
-    }
-  return keys;
-}
-
-/**
- * Each key also as the other source tables of the same target have it: a row that moves from one of them to another is gone here and there
- * at once, whichever of the two changes is seen first.
- */
-function withSiblings(wanted: readonly Wanted[]): readonly Wanted[] {
-  const before = wanted.map(({ map, keys }) => ({ map, keys: [...keys.values()] }));
-  for (const { map, keys } of before)
-    for (const sibling of map.siblings)
-      for (const key of keys) {
-        const target = map.keyTo(key);
-        const own = target === null ? null : sibling.keyBack(target);
-        if (own !== null) wanted.find((one) => one.map === sibling)?.keys.set(encodeKey(own), own);
-      }
-  return wanted;
 }
 
 /** Adds the source keys of the conflicting rows. False where none is new, so that another round would end the same. */

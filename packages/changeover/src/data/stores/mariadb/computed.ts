@@ -36,7 +36,7 @@ export async function computedColumns(
   computed: readonly Computed[],
 ): Promise<MariadbColumn[]> {
   let columns = known.get(shape);
-  if (columns === undefined) known.set(shape, (columns = new Map()));
+  if (columns === undefined) known.set(shape, (columns = new Map<string, MariadbColumn>()));
   const result: MariadbColumn[] = [];
   for (const { name, sql } of computed) {
     let column = columns.get(sql);

@@ -52,7 +52,7 @@ async function columnsOf(
   computed: readonly Computed[],
 ): Promise<PostgresColumn[]> {
   let columns = known.get(shape);
-  if (columns === undefined) known.set(shape, (columns = new Map()));
+  if (columns === undefined) known.set(shape, (columns = new Map<string, PostgresColumn>()));
   const result: PostgresColumn[] = [];
   for (const [index, { name, sql }] of computed.entries()) {
     let column = columns.get(sql);
