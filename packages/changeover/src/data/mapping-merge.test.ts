@@ -62,6 +62,8 @@ describe('several tables that become one', () => {
     // Both for a while; the archive of an application does it so.
     await legacy.exec("INSERT INTO events_2026 VALUES (1, 'a')");
     await move.follow('forward');
+    await legacy.exec("UPDATE events_2025 SET what = 'of the former' WHERE id = 1");
+    await move.follow('forward');
     await legacy.exec('DELETE FROM events_2025 WHERE id = 1');
     await move.follow('forward');
     expect(await next.all('SELECT * FROM events WHERE id = 1')).toEqual([{ id: 1, what: 'a', year: '2026' }]);
@@ -72,6 +74,41 @@ describe('several tables that become one', () => {
     expect(await next.all('SELECT * FROM events WHERE id = 11')).toEqual([{ id: 11, what: 'k', year: '2025' }]);
   });
 
+  it('keep what only the new table says about a row that moves, and pass verification with it', async () => {
+    const { legacy, next } = await begin(
+      LEGACY,
+      NEXT.replace('year TEXT NOT NULL', "year TEXT NOT NULL, rank TEXT DEFAULT 'none'"),
+    );
+    move.plan(YEARS);
+    await move.copy();
+    await move.data.unfence(move.ctx, 'next');
+    await next.exec("UPDATE events SET rank = 'first' WHERE id = 1");
+    expect(await move.verify('forward')).toEqual(['PASS', 'PASS']);
+    await legacy.exec("BEGIN; DELETE FROM events_2025 WHERE id = 1; INSERT INTO events_2026 VALUES (1, 'a'); COMMIT");
+    await move.follow('forward');
+    expect(await next.all('SELECT year, rank FROM events WHERE id = 1')).toEqual([{ year: '2026', rank: 'first' }]);
+    expect(await move.verify('forward', 'changed')).toEqual(['PASS', 'PASS']);
+  });
+
+  it('give a unique value to each other between the copy of the one and of the other', async () => {
+    const { legacy, next } = await begin(LEGACY, NEXT);
+    move.plan(YEARS, 2);
+    await move.data.prepare(move.ctx);
+    let chunks = 0;
+    const at = (point: string) => {
+      if (point === 'data.copy.after_chunk' && ++chunks === 3)
+        void legacy.exec(
+          "UPDATE events_2025 SET what = 'was a' WHERE id = 1; UPDATE events_2026 SET what = 'a' WHERE id = 11",
+        );
+    };
+    await move.data.copy({ ...move.ctx, faults: { at } });
+    expect(await next.all('SELECT id, what FROM events WHERE id IN (1, 11)')).toEqual([
+      { id: 1, what: 'was a' },
+      { id: 11, what: 'a' },
+    ]);
+    expect(await move.switchOver()).toEqual(['PASS', 'PASS']);
+  });
+
   it('give a unique value from a row of the one to a row of the other', async () => {
     const { legacy, next } = await begin(LEGACY, NEXT);
     move.plan(YEARS);
@@ -79,6 +116,11 @@ describe('several tables that become one', () => {
     await legacy.exec(
       "UPDATE events_2025 SET what = 'was a' WHERE id = 1; UPDATE events_2026 SET what = 'a' WHERE id = 11",
     );
+    await legacy.exec(
+      "UPDATE events_2026 SET what = 'no more b' WHERE id = 12; UPDATE events_2025 SET what = 'l' WHERE id = 2",
+    );
+    await legacy.exec("UPDATE events_2026 SET what = 'm2' WHERE id = 13");
+    await legacy.exec("UPDATE events_2026 SET what = 'b' WHERE id = 13");
     expect(await move.switchOver()).toEqual(['PASS', 'PASS']);
     await next.exec("UPDATE events SET what = 'was k' WHERE id = 11; UPDATE events SET what = 'k' WHERE id = 1");
     expect(await move.switchBack()).toEqual(['PASS', 'PASS']);

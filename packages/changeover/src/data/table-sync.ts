@@ -340,7 +340,7 @@ export class TableSync {
       changes.push({ table: map.target.name, deletes: left, upserts: mapped.rows });
       all.push(...mapped.rows);
     }
-    return { changes, fates, mapped: all };
+    return { changes: byTable(changes), fates, mapped: all };
   }
 
   /** A row whose key contains NULL cannot be found again, so it must not pass for one that was deleted. */
@@ -432,6 +432,15 @@ type CopyProgress = { readonly what: string; readonly total: number; readonly un
 function wantedOf(map: TableMap, rows: readonly Row[]): Wanted {
   const keys = rows.map((row) => keyOf(row, map.source.key));
   return { map, keys: new Map(keys.map((key) => [encodeKey(key), key])) };
+}
+
+/** A table once: its unique values may move between rows of several ways. */
+function byTable(changes: Changes): Changes {
+  return [...Map.groupBy(changes, ({ table }) => table)].map(([table, own]) => ({
+    table,
+    deletes: own.flatMap(({ deletes }) => deletes),
+    upserts: own.flatMap(({ upserts }) => upserts),
+  }));
 }
 
 /** Adds the source keys of the conflicting rows. False where none is new, so that another round would end the same. */
