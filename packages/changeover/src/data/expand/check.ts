@@ -5,7 +5,7 @@ import { literal, quoted } from '../stores/postgres/text.ts';
 import { pairedColumns } from './in-step.ts';
 import type { Made } from './statements.ts';
 import { checkValues } from './check-values.ts';
-import { accessOf, findTable, isUnusable, type TableFound } from './table.ts';
+import { accessOf, findTable, isTrue, isUnusable, type TableFound } from './table.ts';
 import { STEP_TRIGGER } from './trigger.ts';
 
 type MadeOf = (table: string) => Promise<Made>;
@@ -100,31 +100,48 @@ function checkColumns(table: TableFound, expansion: TableExpansion, isOurs: bool
   return found;
 }
 
-/** Ours fires last of the BEFORE triggers, and nothing fires after it but what is named to. */
+/** Ours fires last of the BEFORE triggers; what fires after it, knows its columns, or fires for what the backfill writes is named. */
 async function checkTriggers(store: OpenStore, table: TableFound, expansion: TableExpansion): Promise<Found> {
   const paired = pairedColumns(table, expansion);
   if (paired.length === 0) return [];
   const names = [...new Set(paired.flatMap(({ name, down }) => [name, ...down.map(({ column }) => column)]))];
   const word = `\\m(${names.map((name) => name.replaceAll(/[^\w]/g, '.')).join('|')})\\M`;
   const rows = await accessOf(store).query(
-    `SELECT tgname, tgname > ${literal(STEP_TRIGGER)}::name AND tgtype & 2 = 2 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    `SELECT tgname, tgtype & 2 = 2 AND tgname > ${literal(STEP_TRIGGER)}::name, p.prosrc ~* $2, tgtype & 16 = 16
+     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
      WHERE tgrelid = $1 AND NOT tgisinternal AND tgname <> ${literal(STEP_TRIGGER)} AND tgname NOT LIKE 'changeover\\_%'
-       AND tgtype & 1 = 1 AND tgtype & 20 <> 0 AND tgenabled <> 'D' AND (p.prosrc ~* $2 OR tgname > ${literal(STEP_TRIGGER)}::name AND tgtype & 2 = 2)
+       AND tgtype & 1 = 1 AND tgtype & 20 <> 0 AND tgenabled <> 'D'
      ORDER BY tgname`,
     [table.oid, word],
   );
-  return rows.map(([name, isLater]) =>
-    isLater === 't'
-      ? {
-          message: `trigger ${String(name)} fires after ours and may change the row again, unseen`,
-          remedy: `let it fire before: ALTER TRIGGER ${quoted(String(name))} ON ${table.qualified} RENAME TO …`,
-        }
-      : {
-          message: `trigger ${String(name)} reads or writes ${names.join(', ')}: what it writes before the row is stored is kept in step like any other write, but if it keeps two of them equal by itself, both do the same work`,
-          remedy: `look at it, and drop it if the expansion replaces it: DROP TRIGGER ${quoted(String(name))} ON ${table.qualified}`,
+  return rows.flatMap(([name, isLater, isKnowing, isForUpdates]): Found => {
+    const trigger = `trigger ${String(name)}`;
+    const on = `TRIGGER ${quoted(String(name))} ON ${table.qualified}`;
+    if (isTrue(isLater))
+      return [
+        {
+          message: `${trigger} fires after ours and may change the row again, unseen`,
+          remedy: `let it fire before: ALTER ${on} RENAME TO …`,
+        },
+      ];
+    if (isTrue(isKnowing))
+      return [
+        {
+          message: `${trigger} reads or writes ${names.join(', ')}: if it keeps two of them equal by itself, it and ours do the same work`,
+          remedy: `look at it, and drop it if the expansion replaces it: DROP ${on}`,
           isWarning: true,
         },
-  );
+      ];
+    return isTrue(isForUpdates)
+      ? [
+          {
+            message: `${trigger} fires for every row that the backfill writes`,
+            remedy: "let it look at current_setting('changeover.filling', true), if that must not be",
+            isWarning: true,
+          },
+        ]
+      : [];
+  });
 }
 
 /** What would keep `finish` from dropping an old column, found before anything is added. */

@@ -5,6 +5,7 @@ import { change } from './build.ts';
 import type { ExpandedTable } from './expansions.ts';
 import type { Made } from './statements.ts';
 import { accessOf, type KeyTexts } from './table.ts';
+import { FILLING } from './trigger.ts';
 
 /** A batch that took longer than this keeps writers of its rows waiting for too long: the next one is half as large. */
 const LONG_BATCH_MS = 100;
@@ -46,7 +47,7 @@ export class Filling {
       }
       ctx.faults.at('data.copy.before_chunk');
       const startMs = ctx.clock.monotonicMs();
-      await change(this.#of, steps.table.name, [steps.fill(ctx.runId, seq, after, last)]);
+      await change(this.#of, steps.table.name, [FILLING, steps.fill(ctx.runId, seq, after, last)]);
       ctx.faults.at('data.copy.after_chunk');
       const tookMs = ctx.clock.monotonicMs() - startMs;
       if (tookMs > LONG_BATCH_MS) limit = Math.max(MIN_ROWS, Math.floor(limit / 2));

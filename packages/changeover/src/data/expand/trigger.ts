@@ -6,6 +6,10 @@ import type { TableFound } from './table.ts';
 /** Triggers fire in the order of their names: this one sees what the application's own have made of a row. */
 export const STEP_TRIGGER = 'zzz_changeover_expand';
 
+/** Set in the transactions of the backfill, which writes what the trigger would write. */
+export const FILLING = "SELECT set_config('changeover.filling', 'yes', true)";
+const IS_FILLING = "current_setting('changeover.filling', true) = 'yes'";
+
 /** The same for every session that writes, and the same that the backfill and the verification have. */
 const SETTINGS =
   "SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'";
@@ -83,7 +87,8 @@ export function stepFunctionSql(home: string, path: string, table: TableFound, b
 export function stepTriggerSql(home: string, table: TableFound): string[] {
   return [
     `DROP TRIGGER IF EXISTS ${STEP_TRIGGER} ON ${table.qualified}`,
-    `CREATE TRIGGER ${STEP_TRIGGER} BEFORE INSERT OR UPDATE ON ${table.qualified} FOR EACH ROW EXECUTE FUNCTION ${stepFunction(home, table)}()`,
+    `CREATE TRIGGER ${STEP_TRIGGER} BEFORE INSERT OR UPDATE ON ${table.qualified} FOR EACH ROW
+      WHEN (${IS_FILLING} IS NOT TRUE) EXECUTE FUNCTION ${stepFunction(home, table)}()`,
     `ALTER TABLE ${table.qualified} ENABLE ALWAYS TRIGGER ${STEP_TRIGGER}`,
   ];
 }
