@@ -172,6 +172,28 @@ export const GUARDS: readonly Guard[] = [
     proof: { file: 'data/protocol.test.ts', test: 'does not trust the first one' },
   },
 
+  // --- columns beside the old ones
+  {
+    name: 'old columns are dropped only while the new side serves',
+    file: 'data/expand/expansions.ts',
+    find: "const isContraction = !emptyTarget && ctx.liveSide === 'next';",
+    replace: 'const isContraction = !emptyTarget;',
+    proof: { file: 'data/expand/expand.test.ts', test: 'never drops an old column while the legacy serves' },
+  },
+  {
+    name: 'a verification asks whether the trigger is as it was made',
+    file: 'data/expand/verification.ts',
+    find: '  if (!isIntact) return',
+    replace: '  if (false) return',
+    proof: { file: 'data/expand/expand.test.ts', test: 'says which rows are out of step' },
+  },
+  {
+    name: 'an index that was not finished is made anew',
+    file: 'data/expand/build.ts',
+    find: 'if (isValid === true) return;',
+    replace: 'if (isValid !== null) return;',
+    proof: { file: 'data/expand/expand.test.ts', test: 'makes an index anew that somebody left INVALID' },
+  },
   // --- the gateway
   {
     name: 'admission looks at the hold before it picks a side',
