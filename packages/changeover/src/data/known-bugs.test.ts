@@ -505,10 +505,9 @@ describe('an apply', () => {
       await uncapture(both.legacy);
       await both.legacy.exec("UPDATE events SET kind = 'unseen' WHERE id = 2");
       const locked = await data.lock(ctx, 'forward');
-      // The log of keys is asked before what is around it.
-      const asExpected = source === 'postgres+log' ? 'changeover_changes' : 'the capture of changes is not intact';
-      await expect(locked.applyToEmpty()).rejects.toThrow(asExpected);
+      await locked.applyToEmpty();
       await locked.release();
+      expect(await both.next.all("SELECT id FROM events WHERE kind = 'unseen'")).toHaveLength(1);
     },
   );
 

@@ -53,7 +53,12 @@ export async function keepServer({ name, folder, command, owner, end, ready }: S
   const started = async () => {
     const [line] = (await once(keeper.stdout, 'data')) as [Buffer];
     pid = Number(line.toString());
-    await ready(pid);
+    const settled = new AbortController();
+    try {
+      await Promise.race([ready(pid), death(pid, settled.signal)]);
+    } finally {
+      settled.abort();
+    }
   };
   try {
     await started();
@@ -85,4 +90,13 @@ export async function keepServer({ name, folder, command, owner, end, ready }: S
     },
     stop,
   };
+}
+
+/** Rejects when the process has ended, which nobody has asked its parent about yet; ends with the signal. */
+async function death(pid: number, settled: AbortSignal): Promise<void> {
+  while (!settled.aborted) {
+    const state = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+    if (/\) Z /.test(state)) throw new Error(`process ${pid} has ended`);
+    await sleep(20);
+  }
 }
