@@ -103,15 +103,19 @@ export class TableSync {
     return (await this.#mapper.map(ctx, map, rows)).rows;
   }
 
-  /** Compares a table whole, in both directions: in bulk where that is possible, and row by row what differs there. */
-  async *compare(ctx: Context, map: TableMap): AsyncGenerator<Compared> {
-    const ranges = await this.#bulk.compare(ctx, map);
+  /**
+   * Compares a table whole, in both directions: in bulk where that is possible, and row by row what differs there.
+   *
+   * @param rows Of the source, where they were counted already.
+   */
+  async *compare(ctx: Context, map: TableMap, rows?: number): AsyncGenerator<Compared> {
+    const ranges = await this.#bulk.compare(ctx, map, rows ?? (await this.source.count(map.source.name)));
     if (ranges === null) {
       yield* this.comparison.all(ctx, map);
       return;
     }
-    for await (const { rows, differing } of ranges) {
-      yield { rows, differences: [] };
+    for await (const { rows: equal, differing } of ranges) {
+      yield { rows: equal, differences: [] };
       for (const stretch of differing) yield* this.comparison.range(ctx, map, keysOf(stretch));
     }
   }

@@ -78,7 +78,7 @@ export class Verification {
     const total = await this.#sync.source.count(map.source.name);
     let compared = 0;
     const suspects: Difference[] = [];
-    for await (const { rows, differences } of this.#sync.compare(ctx, map)) {
+    for await (const { rows, differences } of this.#sync.compare(ctx, map, total)) {
       compared += rows;
       suspects.push(...differences);
       ctx.report.progress({

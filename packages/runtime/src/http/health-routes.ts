@@ -1,12 +1,20 @@
 import type { FastifyInstance } from 'fastify';
+import { reasonOf } from '../errors.ts';
 import type { HealthOf } from '../health/monitor.ts';
 import type { Runtime } from '../services/create-runtime.ts';
 
 /**
  * `/health` and what is below it: whether the process is alive (nothing but that it answers), whether it is ready (critical services), and
  * the state of all parts. Everything is answered from what was seen last.
+ *
+ * @param options.ready Asked for each `/health/ready`, for what must not be answered from memory: what it returns is in the answer, and what
+ *   it throws is not ready.
  */
-export function healthRoutes(app: FastifyInstance, runtime: Runtime): void {
+export function healthRoutes(
+  app: FastifyInstance,
+  runtime: Runtime,
+  options: { readonly ready?: () => Promise<Readonly<Record<string, unknown>>> } = {},
+): void {
   const { health } = runtime;
   const counts = (all: readonly HealthOf[]) => {
     const count = (status: HealthOf['status']) => all.filter((one) => one.status === status).length;
@@ -35,13 +43,22 @@ export function healthRoutes(app: FastifyInstance, runtime: Runtime): void {
     });
   });
   app.get('/health/live', () => ({ status: 'alive' }));
-  app.get('/health/ready', (_, reply) => {
-    const isReady = runtime.isReady();
-    const missing = runtime
+  app.get('/health/ready', async (_, reply) => {
+    const waiting = runtime
       .services()
       .filter(({ isCritical, state }) => isCritical && state !== 'running' && state !== 'completed')
       .map(({ name }) => name);
-    return reply.code(isReady ? 200 : 503).send({ status: isReady ? 'ready' : 'not ready', waiting_for: missing });
+    const unhealthy = health.all().filter((one) => one.isCritical && one.status === 'unhealthy');
+    const reasons = unhealthy.map(({ name, reason }) => `${name}: ${reason ?? 'unhealthy'}`);
+    let more = {};
+    try {
+      more = (await options.ready?.()) ?? {};
+    } catch (error) {
+      reasons.push(reasonOf(error));
+    }
+    const isReady = runtime.isReady() && reasons.length === 0;
+    if (isReady) return { status: 'ready', ...more };
+    return reply.code(503).send({ status: 'not ready', waiting_for: waiting, reasons, ...more });
   });
   app.get('/health/services', () => ({ services: services(), ...counts(health.all()), states: runtime.services() }));
   app.get<{ Params: { name: string } }>('/health/service/:name', ({ params }) => shown(health.of(params.name)));

@@ -226,6 +226,52 @@ describe('SQLite to Postgres', () => {
     for (const { text } of others) expect(text).toMatch(/\d\.\d{15,16}e\+\d\d/);
   });
 
+  it('holds values equal that the target writes in another way', async () => {
+    const legacy = newSqlite();
+    await legacy.exec(
+      'CREATE TABLE items (id INTEGER PRIMARY KEY, price TEXT, at TEXT, doc TEXT, day TEXT, ref TEXT, seen TEXT, pad TEXT)',
+    );
+    await legacy.exec('BEGIN');
+    for (let id = 0; id < ROWS; id++)
+      await legacy.exec(
+        'INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+        id,
+        ['1.5', '-0.10', '12345678.9', '7', null][id % 5] ?? null,
+        ['2024-03-31T01:30:00.5+01:00', '2024-01-01 00:00:00', '2024-06-01T12:00:00Z'][id % 3] ?? null,
+        `{"b" : 1, "a":[1.10, ${id}]}`,
+        '20240229',
+        '{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}',
+        '2024-01-01T10:00:00.250',
+        'p'.repeat(1000),
+      );
+    await legacy.exec('COMMIT');
+    const next = await newPostgres();
+    await next.exec(
+      'CREATE TABLE items (id bigint PRIMARY KEY, price numeric(10, 2), at timestamptz, doc jsonb, day date, ref uuid, seen timestamp(3), pad text)',
+    );
+    const data = moveOf(legacy, next);
+    await data.prepare(ctx);
+    await data.copy(ctx);
+    expect(warnings).toEqual([]);
+    await rangesOf(next);
+    expect(await outcomeOf(data)).toBe(`PASS ${ROWS} rows compared, 0 differ`);
+    await data.unfence(ctx, 'next');
+    await next.exec(`UPDATE items SET price = 1.51 WHERE id = 5; UPDATE items SET at = at + interval '1 microsecond' WHERE id = 7;
+      UPDATE items SET doc = doc || '{"a":[1.1, 9]}' WHERE id = 9; UPDATE items SET ref = gen_random_uuid() WHERE id = 11`);
+    // What the target's type rounds away is a difference.
+    await legacy.exec("UPDATE items SET seen = '2024-01-01T10:00:00.2504' WHERE id = 13");
+    await data.catchUp(ctx, 'forward');
+    const outcome = await outcomeOf(data);
+    for (const named of [
+      '(5) differs in price',
+      '(7) differs in at',
+      '(9) differs in doc',
+      '(11) differs in ref',
+      '(13) differs in seen',
+    ])
+      expect(outcome).toContain(named);
+  }, 60_000);
+
   it('names the row and column that differ, and the rows of one side alone', async () => {
     const legacy = newSqlite();
     await filled(legacy);

@@ -126,9 +126,8 @@ export class Bulk {
   }
 
   /** Range by range in any order, or null where this table is to be compared row by row. */
-  async compare(ctx: Context, map: TableMap): Promise<AsyncGenerator<ComparedRange> | null> {
-    if (!this.#isPossible(map)) return null;
-    if (!(await this.#isLarge(map, await this.#source.count(map.source.name)))) return null;
+  async compare(ctx: Context, map: TableMap, rows: number): Promise<AsyncGenerator<ComparedRange> | null> {
+    if (!this.#isPossible(map) || !(await this.#isLarge(map, rows))) return null;
     const workers = this.#workers(ctx, map);
     const cut = await workers.first({ kind: 'cut' });
     if (cut.kind === 'cut' && cut.isComparable) return this.#compared(workers, rangesBetween(cut.boundaries));

@@ -7,6 +7,9 @@ import { PostgresTarget, targetAddress } from './postgres-target.ts';
 import { FormatChanged, type BulkSource, type Work } from './source.ts';
 import { SqliteSource } from './sqlite-source.ts';
 
+/** A message for every 64 KiB would cost more than reading them. */
+const PROGRESS_MS = 50;
+
 class Stopped extends Error {}
 
 class BulkWorker {
@@ -91,6 +94,10 @@ class OpenTable implements Work {
   readonly #target: PostgresTarget;
   readonly #tell: (report: Report) => void;
   readonly #mayCommit: () => Promise<void>;
+  /** Done and not told yet. What is left at the end of a range is in its report. */
+  #rows = 0;
+  #bytes = 0;
+  #toldAt = 0;
 
   private constructor(
     setup: WorkerSetup,
@@ -139,7 +146,14 @@ class OpenTable implements Work {
   }
 
   progress(rows: number, bytes: number): void {
-    this.#tell({ kind: 'progress', rows, bytes });
+    this.#rows += rows;
+    this.#bytes += bytes;
+    const now = performance.now();
+    if (now - this.#toldAt < PROGRESS_MS) return;
+    this.#toldAt = now;
+    this.#tell({ kind: 'progress', rows: this.#rows, bytes: this.#bytes });
+    this.#rows = 0;
+    this.#bytes = 0;
   }
 
   async close(): Promise<void> {
@@ -148,6 +162,8 @@ class OpenTable implements Work {
   }
 
   async #do(task: TableTask): Promise<void> {
+    this.#rows = 0;
+    this.#bytes = 0;
     switch (task.kind) {
       case 'cut': {
         const boundaries = await this.#source.boundaries(this);

@@ -190,7 +190,7 @@ async function updateRows(
   );
 }
 
-/** `rows` as they would come back, computed without writing. A length or precision of the column is left out: what it cuts off is a difference. */
+/** `rows` as they would come back, computed without writing. What a length or precision of the column would cut off stays: it is a difference. */
 export async function canonicalRows(session: Session, shape: PostgresShape, rows: readonly Row[]): Promise<Row[]> {
   if (rows.length === 0) return [];
   const { from, values } = givenRows(shape, rows);
@@ -210,7 +210,7 @@ export async function canonicalRows(session: Session, shape: PostgresShape, rows
 /** A SELECT of rows that are not written, with their place among them, and the values that it takes. */
 export function givenRows(shape: PostgresShape, rows: readonly Row[]): { from: string; values: Cell[][] } {
   const columns = shape.columns.map(({ name }) => name);
-  const values = columns.map((column) => `${cast(shape, columns, column)} AS ${quoted(column)}`);
+  const values = columns.map((column) => `${held(shape, columns, column)} AS ${quoted(column)}`);
   return {
     from: `SELECT ${values.join(', ')}, u.position AS changeover_position FROM ${given(columns, true)}`,
     values: columns.map((column) => rows.map((row) => writeValue(row[column] ?? null))),
@@ -228,6 +228,15 @@ function given(columns: readonly string[], isOrdered = false): string {
 
 function slot(columns: readonly string[], column: string): string {
   return `c${columns.indexOf(column)}`;
+}
+
+/** With the length or precision of the column where that loses nothing: `1.5` is `1.50` in a `numeric(10, 2)`. */
+function held(shape: PostgresShape, columns: readonly string[], column: string): string {
+  const { type, kind } = columnOf(shape, column);
+  const free = cast(shape, columns, column);
+  if (!type.includes('(') || kind === 'blank-padded') return free;
+  const bounded = `u.${slot(columns, column)}::${type}`;
+  return `CASE WHEN ${bounded} = ${free} THEN ${bounded} ELSE ${free} END`;
 }
 
 function cast(shape: PostgresShape, columns: readonly string[], column: string): string {
