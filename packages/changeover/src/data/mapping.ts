@@ -2,7 +2,7 @@ import type { Computed, Key, Row, TableShape, Value } from '../plan/stores.ts';
 import type { RowFunction } from '../plan/sync.ts';
 import type { Direction } from '../plan/words.ts';
 import { isSameValue } from './canonical.ts';
-import { columnPairs, columnWays, inverted, picker, type ColumnPairs, type MappedTable } from './mapping-columns.ts';
+import { columnWays, inverted, picker, type ColumnPairs, type MappedTable } from './mapping-columns.ts';
 import { keyFunctions, orNull, refusalOf, type KeyFunction } from './mapping-keys.ts';
 
 export type { ColumnPairs, MappedTable } from './mapping-columns.ts';
@@ -24,7 +24,10 @@ export interface TableMap {
   readonly target: TableShape;
   /** Null: the row has no counterpart in the target. */
   readonly map: RowFunction;
-  /** Target and source column of every value, where nothing but columns move; null where anything else is to be thought of. */
+  /**
+   * Target column of every value and where the source's rows carry it, where nothing but columns, expressions and `marks` move; null where
+   * anything else is to be thought of.
+   */
   readonly columns: ColumnPairs | null;
   /** True where `map` or the keys are the plan's own functions: they may be slow, and may fail. */
   readonly isCustom: boolean;
@@ -115,7 +118,6 @@ export function tableMap(table: MappedTable, direction: Direction): TableMap | n
   const isConverting = mapping.row === undefined && ways.moved.some(({ to: convert }) => convert !== null);
   const isCustom = mapping.row !== undefined || mapping.key !== undefined;
   const isPlain = !isCustom && ways.moved.every((way) => way.to === null && way.back === null);
-  const pairs = columnPairs(table);
   const common = {
     name,
     direction,
@@ -134,7 +136,7 @@ export function tableMap(table: MappedTable, direction: Direction): TableMap | n
       source: { ...legacy, computed: mapping.row === undefined ? ways.there : [] },
       target: next,
       map: to,
-      columns: isPlain && ways.there.length === 0 && ways.constants.length === 0 ? pairs : null,
+      columns: isPlain ? [...ways.moved, ...ways.there].map(({ target, source }) => [target, source]) : null,
       refusal: () => null,
       keyTo: keys.to,
       keyBack: orNull(keys.back),
@@ -146,13 +148,12 @@ export function tableMap(table: MappedTable, direction: Direction): TableMap | n
       ),
     };
   if ((mapping.reverse ?? 'rows') !== 'rows' || back === null) return null;
-  const isInverse = isPlain && ways.back.length === 0 && ways.constants.length === 0;
   return {
     ...common,
     source: { ...next, computed: mapping.row === undefined ? ways.back : [] },
     target: legacy,
     map: back,
-    columns: isInverse ? pairs.map(([target, source]) => [source, target]) : null,
+    columns: isPlain ? returned.map(({ target, source }) => [target, source]) : null,
     refusal: (key) => refusalOf(keys.back, key),
     keyTo: orNull(keys.back),
     keyBack: orNull(keys.to),

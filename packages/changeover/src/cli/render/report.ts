@@ -15,6 +15,13 @@ export function renderReport(screen: Screen, report: PlanReport, full: boolean):
     bytes === null ? '' : showBytes(bytes),
     givenUp.length === 0 ? '' : style.warn(`not returned by a rollback: ${givenUp.map(cleanLine).join('; ')}`),
   ]);
+  const mapped = report.tables
+    .flatMap((table) => table.columns ?? [])
+    .map(({ column, from, back }) => [
+      cleanLine(column),
+      `← ${cleanLine(from)}`,
+      style.dim(`back: ${cleanLine(back)}`),
+    ]);
   const pauses = report.pauses.flatMap(({ what, expectedMs, deadlineMs, whenMissed }) => [
     ...columns([[cleanLine(what)]], { indent: 2, width }),
     ...columns(
@@ -34,6 +41,7 @@ export function renderReport(screen: Screen, report: PlanReport, full: boolean):
     ]),
     ...settings(screen, report.settings, cut),
     ...block(screen, 'Data', cut(columns(tables, { indent: 2, width, right: [1, 2] }))),
+    ...block(screen, 'Columns, and their way back', cut(columns(mapped, { indent: 2, width }))),
     ...block(screen, 'New tables, made from the schema of the legacy', schemaRules(screen, report, full)),
     ...block(screen, 'Added to the systems, and removed again', footprint(screen, report, full)),
     ...block(screen, 'Pauses', pauses),

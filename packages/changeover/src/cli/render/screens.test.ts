@@ -340,6 +340,21 @@ Not returned by a rollback
   -  .env:4:PIN                18  dropped: unused`);
   });
 
+  it('shows where each column comes from that the plan names, and its way back', () => {
+    const columns = [
+      { column: 'events.id', from: 'visits.id', back: 'visits.id' },
+      { column: 'events.source', from: 'constant "doorbell"', back: 'nothing to return' },
+    ];
+    const shown = renderReport(
+      screen,
+      { ...report, tables: report.tables.map((table) => ({ ...table, columns })).slice(0, 1) },
+      true,
+    );
+    expect(shown).toContain(`Columns, and their way back
+  events.id      ← visits.id            back: visits.id
+  events.source  ← constant "doorbell"  back: nothing to return`);
+  });
+
   it('with --full shows each statement and every row', () => {
     const many = {
       ...report,

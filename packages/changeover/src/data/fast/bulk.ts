@@ -171,17 +171,19 @@ export class Bulk {
     return sample.length > 0 && (bytes * rows) / sample.length >= MIN_BYTES;
   }
 
-  #isPossible({ columns, source, target }: TableMap): boolean {
+  #isPossible({ columns, source, target, marks }: TableMap): boolean {
     const [from, to] = [this.#source.bulk?.kind, this.#target.bulk?.kind];
     if (columns === null || from === undefined || to === undefined) return false;
     const types = (shape: TableMap['target']) => new Map(shape.columns.map(({ name, type }) => [name, type]));
     const [sources, targets] = [types(source), types(target)];
     const isKnown = columns.every(([own, other]) => {
       const [type, sourceType] = [targets.get(own), sources.get(other)];
+      if (source.computed.some(({ name }) => name === other)) return type !== undefined && from !== 'mariadb';
       if (type === undefined || sourceType === undefined) return false;
       return from !== 'mariadb' || canTransfer(sourceType, type);
     });
-    return isKnown && columns.length > 0 && PAIRS[from]?.includes(to) === true;
+    const hasConstants = marks.target.length > 0;
+    return isKnown && !(hasConstants && from === 'mariadb') && columns.length > 0 && PAIRS[from]?.includes(to) === true;
   }
 
   /** Cuts the table, and writes down where, before the first range. */
@@ -196,10 +198,15 @@ export class Bulk {
     return boundaries;
   }
 
-  #workers(ctx: Context, { columns, source, target }: TableMap): Workers {
+  #workers(ctx: Context, { columns, source, target, marks }: TableMap): Workers {
     const [from, to] = [this.#source.bulk, this.#target.bulk];
     if (from === undefined || to === undefined || columns === null)
       throw new TypeError('these stores have no bulk form');
+    const constants = marks.target.map(([column, value]) => ({
+      column,
+      name: `constant of ${column}`,
+      sql: sqlOf(value),
+    }));
     return new Workers(ctx, this.#threads, {
       source: from,
       target: to,
@@ -208,9 +215,17 @@ export class Bulk {
       epoch: ctx.epoch,
       sourceTable: source.name,
       targetTable: target.name,
-      columns,
+      columns: [...columns, ...constants.map(({ column, name }) => [column, name] as const)],
+      computed: [...source.computed, ...constants.map(({ name, sql }) => ({ name, sql }))],
     });
   }
+}
+
+/** A constant in the SQL of any source. */
+function sqlOf(value: Value): string {
+  if (value === null) return 'NULL';
+  if (value instanceof Uint8Array) throw new TypeError('a constant has no bytes');
+  return typeof value === 'string' ? `'${value.replaceAll("'", "''")}'` : String(value);
 }
 
 function sizeOf(value: Value): number {

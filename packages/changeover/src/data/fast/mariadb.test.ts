@@ -90,7 +90,8 @@ describe.skipIf(missing !== null)(`MariaDB to Postgres${missing === null ? '' : 
     const target = kept(await postgres(next.address).open(ctx, 'next'));
     const table = { legacy: await source.shape(mapping.from ?? 'items'), next: await target.shape('items') };
     const map = tableMap({ sync: 'main', name: 'items', mapping, ...table }, 'forward');
-    const ranges = map === null ? null : await new Bulk('main', source, target).compare(ctx, map);
+    const rows = map === null ? 0 : await source.count(map.source.name);
+    const ranges = map === null ? null : await new Bulk('main', source, target).compare(ctx, map, rows);
     if (ranges === null) return null;
     const found: unknown[] = [];
     for await (const range of ranges) found.push(...range.differing);

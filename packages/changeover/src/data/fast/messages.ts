@@ -1,4 +1,4 @@
-import type { BulkAddress } from '../../plan/stores.ts';
+import type { BulkAddress, Computed } from '../../plan/stores.ts';
 import type { ColumnPairs } from '../mapping.ts';
 import type { Range } from './ranges.ts';
 
@@ -12,6 +12,8 @@ export interface WorkerSetup {
   readonly sourceTable: string;
   readonly targetTable: string;
   readonly columns: ColumnPairs;
+  /** Those sources of `columns` that are no columns of the source. */
+  readonly computed: readonly Computed[];
   /** An Int32Array of one element: 1 when the work is to end. Seen without a turn of the worker's event loop. */
   readonly stop: SharedArrayBuffer;
 }

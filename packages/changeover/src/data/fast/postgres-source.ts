@@ -1,4 +1,5 @@
 import type { BulkAddress, Key } from '../../plan/stores.ts';
+import { withComputed } from '../stores/postgres/computed.ts';
 import { Session } from '../stores/postgres/session.ts';
 import {
   columnOf,
@@ -39,9 +40,18 @@ export class PostgresSource implements BulkSource {
   readonly #session: Session;
   readonly #shape: PostgresShape;
   readonly #columns: readonly PostgresColumn[];
+  /** What rows are read from: the table, with what is computed. */
+  readonly #from: string;
 
-  private constructor(session: Session, shape: PostgresShape, setup: WorkerSetup, target: PostgresTarget) {
-    const columns = setup.columns.map(([, source]) => columnOf(shape, source));
+  private constructor(
+    session: Session,
+    shape: PostgresShape,
+    read: PostgresShape,
+    setup: WorkerSetup,
+    target: PostgresTarget,
+  ) {
+    const columns = setup.columns.map(([, source]) => columnOf(read, source));
+    this.#from = `${read.qualified} AS t`;
     this.#setup = setup;
     this.#session = session;
     this.#shape = shape;
@@ -57,7 +67,8 @@ export class PostgresSource implements BulkSource {
     const session = new Session(address.url, address.store, workerContext(setup).clock);
     const shape = await readShape(session, address.store, setup.sourceTable);
     await session.query(`SET work_mem = '${SORT_MEMORY}'`);
-    return new PostgresSource(session, shape, setup, target);
+    const read = await withComputed(session, address.store, shape, setup.computed);
+    return new PostgresSource(session, shape, read, setup, target);
   }
 
   async boundaries(work: Work): Promise<string[]> {
@@ -88,7 +99,9 @@ export class PostgresSource implements BulkSource {
     let told = 0;
     // As the target's type is to read it: padding says nothing where the target does not pad.
     const isSame = this.format === 'binary';
-    const columns = isSame ? this.#columns.map(({ name }) => quoted(name)).join(', ') : selection(this.#columns);
+    const columns = isSame
+      ? this.#columns.map(({ name, alias = name }) => quoted(alias)).join(', ')
+      : selection(this.#columns);
     const rows = await copyOut(this.#session, this.#copyOf(this.#select(columns, range)), {
       form: 'framed',
       take: (chunk, from, to) => {
@@ -150,7 +163,7 @@ export class PostgresSource implements BulkSource {
   }
 
   #select(columns: string, stretch: Stretch): string {
-    return `SELECT ${columns} FROM ${this.#shape.qualified} ${within(this.#shape, keysOf(stretch))}`;
+    return `SELECT ${columns} FROM ${this.#from} ${within(this.#shape, keysOf(stretch))}`;
   }
 
   async #keyAt(stretch: Stretch, position: number): Promise<string | null> {

@@ -28,6 +28,7 @@ export class SqliteBatch {
   readonly #reader: RecordReader;
   #pages = Buffer.alloc(0);
 
+  /** @param columns What is selected, in SQL. */
   constructor(connection: SqliteConnection, shape: SqliteShape, columns: readonly string[]) {
     this.#connection = connection;
     this.#shape = shape;
@@ -39,7 +40,7 @@ export class SqliteBatch {
       CREATE TABLE changeover_batch.rows (${columns.map((_, index) => `c${index}`).join(', ')})`);
     this.#file = openSync(file, 'r');
     rmSync(folder, { recursive: true });
-    this.#insert = `INSERT INTO changeover_batch.rows SELECT ${columns.map(quoted).join(', ')} FROM main.${quoted(shape.name)}`;
+    this.#insert = `INSERT INTO changeover_batch.rows SELECT ${columns.join(', ')} FROM main.${quoted(shape.name)}`;
     this.#reader = new RecordReader(columns.length);
   }
 

@@ -80,6 +80,7 @@ async function sourceOf(names: string): Promise<{ source: SqliteSource; target: 
     sourceTable: 'items',
     targetTable: 'items',
     columns: names.split(' ').map((name) => [name, name] as const),
+    computed: [],
     stop: new SharedArrayBuffer(4),
   } as const;
   const target = kept(await PostgresTarget.open(setup.target, setup));

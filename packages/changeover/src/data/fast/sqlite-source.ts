@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { BulkAddress, Key, Value } from '../../plan/stores.ts';
+import { selected, withComputed } from '../stores/sqlite/computed.ts';
 import { SqliteConnection } from '../stores/sqlite/connection.ts';
 import { readShape, type SqliteShape } from '../stores/sqlite/shape.ts';
 import { quoted } from '../stores/sqlite/text.ts';
@@ -39,6 +40,7 @@ export class SqliteSource implements BulkSource {
   readonly #connection: SqliteConnection;
   readonly #shape: SqliteShape;
   readonly #batch: SqliteBatch;
+  /** What is selected, in SQL. */
   readonly #columns: readonly string[];
   /** Two that take turns: while the bytes of one are on their way the other makes the next. */
   #encoders: readonly [RowEncoder, RowEncoder];
@@ -52,10 +54,15 @@ export class SqliteSource implements BulkSource {
     const encoding = String(this.#connection.all('PRAGMA encoding')[0]?.[0]);
     if (encoding !== 'UTF-8') throw new TypeError(`the text of ${address.store} is ${encoding}`);
     this.#shape = readShape(this.#connection, setup.sourceTable);
-    this.#columns = setup.columns.map(([, source]) => source);
+    const names = setup.columns.map(([, source]) => source);
+    const shape = withComputed(this.#connection, this.#shape, setup.computed);
+    this.#columns = names.map((name) => {
+      const column = shape.columns.find((one) => one.name === name);
+      return column === undefined ? quoted(name) : selected(column);
+    });
     this.#batch = new SqliteBatch(this.#connection, this.#shape, this.#columns);
     this.#keyColumns = this.#shape.key.map((key) => setup.columns.find(([, source]) => source === key)?.[0]);
-    const forms = this.#columns.flatMap((name, index) => {
+    const forms = names.flatMap((name, index) => {
       const affinity = this.#shape.columns.find((column) => column.name === name)?.affinity ?? 'blob';
       const column = target.columns[index];
       return column === undefined ? [] : (binaryForm(affinity, builtInType(column)) ?? []);
@@ -218,7 +225,7 @@ export class SqliteSource implements BulkSource {
   }
 
   async #rangeRows(): Promise<number> {
-    const size = this.#columns.map((column) => `coalesce(octet_length(${quoted(column)}), 0)`).join(' + ');
+    const size = this.#columns.map((column) => `coalesce(octet_length(${column}), 0)`).join(' + ');
     const sizes = await this.#connection.read(() =>
       ['', ' DESC'].map((direction) => {
         const by = this.#shape.key.map((column) => `${quoted(column)}${direction}`).join(', ');
