@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import { readFile, realpath } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { createDataMove } from './data/move.ts';
+import { sliceId } from './data/slices/scope.ts';
 import { openAuthoritySource } from './engine/authority.ts';
 import { systemClock } from './engine/clock.ts';
 import { faultsFromEnvironment } from './engine/faults.ts';
@@ -10,6 +12,7 @@ import { openJournal } from './engine/journal.ts';
 import { keep } from './engine/session/keeper.ts';
 import type { Parts } from './engine/session/parts.ts';
 import { createSession } from './engine/session/session.ts';
+import { openSliceSources, readJournal, readSlices, sliceFolder, sliceFolders } from './engine/slices.ts';
 import { ChangeoverError } from './errors.ts';
 import type { Changeover, OpenOptions } from './plan/api.ts';
 import { isPlan } from './plan/define.ts';
@@ -45,6 +48,9 @@ export { counts, http, isolation, rows } from './verify/index.ts';
 
 /** Folder of our own state, beside the plan. */
 const STATE_FOLDER = '.changeover';
+
+/** How soon the keeper sees that a slice was begun. */
+const SLICES_POLL_MS = 250;
 
 const BIN = fileURLToPath(new URL('../bin/changeover.js', import.meta.url));
 
@@ -84,10 +90,11 @@ export async function openChangeover(options: OpenOptions): Promise<Changeover> 
 
 async function openParts({
   configFile: given,
+  slice = null,
   stateDir,
   onEvent = () => undefined,
   actor,
-}: OpenOptions): Promise<Parts> {
+}: Omit<OpenOptions, 'slice'> & { readonly slice?: string | null }): Promise<Parts> {
   // Units, the keeper and the gateway name the plan by this path, so it must be the same through any link.
   const configFile = await realpath(given).catch(() => path.resolve(given));
   const plan = await loadPlan(configFile);
@@ -95,6 +102,11 @@ async function openParts({
   const state = path.resolve(root, stateDir ?? STATE_FOLDER);
   const clock = systemClock();
   const faults = faultsFromEnvironment();
+  const data = createDataMove(plan.data, { slice });
+  const own = slice === null ? null : sliceFolder(state, slice, sliceId(slice));
+  const journalDir = own?.folder ?? state;
+  // The gateway follows it too, whatever slice this is about.
+  if (own !== null) openJournal(state, { clock, faults }).close();
   return {
     plan,
     planHash: planHash(plan),
@@ -102,9 +114,13 @@ async function openParts({
     configFile,
     root,
     stateDir: state,
-    journal: openJournal(state, { clock, faults }),
-    data: createDataMove(plan.data),
-    gateway: gatewayOf(plan, configFile, state),
+    slice,
+    journalDir,
+    slices: () => readSlices(state),
+    restStatus: () => readJournal(state).run?.status ?? null,
+    journal: openJournal(journalDir, { clock, faults }),
+    data,
+    gateway: gatewayOf(plan, configFile, state, own?.id ?? null),
     settings: plan.config,
     snapshot: createSnapshot(plan.backup),
     clock,
@@ -114,10 +130,10 @@ async function openParts({
   };
 }
 
-function gatewayOf(plan: Plan, configFile: string, stateDir: string) {
+function gatewayOf(plan: Plan, configFile: string, stateDir: string, slice: string | null) {
   const entry = (kind: string) => [BIN, 'internal', kind, '--config', configFile, '--state', stateDir];
-  const { listen, workers, maxHeldRequests, maxHeldBytes, maxHeldMs } = plan.gateway;
-  return createGateway({
+  const { listen, workers, maxHeldRequests, maxHeldBytes, maxHeldMs, tenant } = plan.gateway;
+  const options = {
     listen,
     workers,
     maxHeldRequests,
@@ -125,7 +141,9 @@ function gatewayOf(plan: Plan, configFile: string, stateDir: string) {
     maxHeldMs,
     targets: { legacy: urlOf(plan.legacy.units, 'legacy'), next: urlOf(plan.next.units, 'next') },
     entry: { supervisor: entry('supervisor'), worker: entry('worker'), keeper: entry('keeper') },
-  });
+    ...(tenant === undefined ? {} : { tenant }),
+  };
+  return createGateway(options, slice);
 }
 
 /** Traffic goes to the first unit of a side that has an address. */
@@ -149,7 +167,10 @@ export async function runInternal(
     case 'worker': {
       // Its HTTP client is a quarter of what any other process would load.
       const { runWorker } = await import('./traffic/worker.ts');
-      await runWorker({ source: openAuthoritySource(options.stateDir) });
+      await runWorker({
+        source: openAuthoritySource(options.stateDir),
+        slices: openSliceSources(options.stateDir),
+      });
       return;
     }
     case 'keeper':
@@ -160,19 +181,44 @@ export async function runInternal(
   }
 }
 
-async function runKeeper(options: OpenOptions): Promise<void> {
+async function runKeeper(options: OpenOptions & { readonly stateDir: string }): Promise<void> {
   const ending = new AbortController();
   process.once('SIGTERM', () => {
     ending.abort();
   });
-  const parts = await openParts({
-    ...options,
+  const log = (slice: string | null) => (event: object) => {
     // The supervisor keeps what a child prints in a log of its own.
-    onEvent: (event) => {
-      process.stdout.write(`${new Date().toISOString()} ${JSON.stringify(event)}\n`);
-    },
-  });
-  await keep(parts, ending.signal);
-  await parts.data.close();
-  parts.journal.close();
+    const whose = slice === null ? {} : { slice };
+    process.stdout.write(`${new Date().toISOString()} ${JSON.stringify({ ...whose, ...event })}\n`);
+  };
+  const keepOne = async (slice: string | null): Promise<void> => {
+    const parts = await openParts({ ...options, slice, onEvent: log(slice) });
+    try {
+      await keep(parts, ending.signal);
+    } finally {
+      await parts.data.close();
+      parts.journal.close();
+    }
+  };
+  const kept = new Map<string, Promise<void>>();
+  const whole = keepOne(null);
+  while (!ending.signal.aborted) {
+    for (const { name, id, folder } of sliceFolders(options.stateDir)) {
+      if (kept.has(id)) continue;
+      const keeping = keepOne(name)
+        // Of a slice that was uninstalled nothing is left to keep; any other is tried again.
+        .catch((error: unknown) => {
+          if (existsSync(folder)) log(name)({ event: 'warning', message: `keeper: ${String(error)}` });
+        })
+        .finally(() => kept.delete(id));
+      kept.set(id, keeping);
+    }
+    await Promise.race([
+      whole,
+      systemClock()
+        .sleep(SLICES_POLL_MS, ending.signal)
+        .catch(() => undefined),
+    ]);
+  }
+  await Promise.all([whole, ...kept.values()]);
 }

@@ -465,6 +465,16 @@ export const CATALOGUE = {
     exit: 1,
     hint: 'Run `changeover status`.',
   },
+  CHG_DATA_SLICE_UNKNOWN: {
+    message: 'there is no slice {slice}: {reason}',
+    exit: 2,
+    hint: 'Name a value of the column that `slices` in the plan names; `changeover status` lists them.',
+  },
+  CHG_DATA_SLICE_UNSUPPORTED: {
+    message: '{store}: its rows cannot be moved slice by slice',
+    exit: 2,
+    hint: 'Use SQLite, or Postgres with `capture: triggers`, or leave `slices` out of the plan to move everything at once.',
+  },
   CHG_DATA_SIDECAR: {
     message: 'the state of files in {file} cannot be read or written: {reason}',
     exit: 1,

@@ -1,11 +1,12 @@
 import { renderFindings, summarizeFindings } from './render/verdicts.ts';
-import type { Verb } from './verb.ts';
+import { SLICE, type Verb } from './verb.ts';
 
 export const check: Verb = {
   name: 'check',
   summary: 'look whether a run could start; changes nothing',
   details:
     'Reads only: versions, rights, space, ports, settings without a target, lossy types, keys, health. Each finding comes with its remedy. Ends with 1 when something would stop a run.',
+  options: [SLICE],
   isReading: true,
   examples: [
     { command: 'changeover check', does: 'look at everything the plan names' },

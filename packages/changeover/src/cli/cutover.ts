@@ -2,13 +2,14 @@ import type { CutoverResult } from '../changeover.ts';
 import { cleanLine } from './render/text.ts';
 import { showDuration } from './render/units.ts';
 import { renderVerdicts, summarizeVerdicts } from './render/verdicts.ts';
-import { DECLINED, standing, untold, type ExitCode, type Verb } from './verb.ts';
+import { SLICE, DECLINED, standing, untold, type ExitCode, type Verb } from './verb.ts';
 
 export const cutover: Verb = {
   name: 'cutover',
   summary: 'switch traffic and data to the new side',
   details:
     'Requests are held for the moment of the switch, none is refused. Says beforehand who serves, who may write, how long it takes and what undoes it. When a deadline is missed the legacy goes on serving, and the reason is told. Ends with 1 then, and with 3 when a check fails after the switch.',
+  options: [SLICE],
   examples: [
     { command: 'changeover cutover', does: 'show what it means, ask, and switch' },
     { command: 'changeover cutover --yes --json', does: 'switch without a question, for a script' },

@@ -1,9 +1,10 @@
-import { DECLINED, exitCodeOf, standing, type Verb } from './verb.ts';
+import { SLICE, DECLINED, exitCodeOf, standing, type Verb } from './verb.ts';
 
 export const finish: Verb = {
   name: 'finish',
   summary: 'end the move: no rollback after this',
   details: 'Stops carrying writes back to the legacy and removes the capture from the stores. The new side serves on.',
+  options: [SLICE],
   examples: [
     { command: 'changeover finish', does: 'show what it means, ask, and end the move' },
     { command: 'changeover finish --yes', does: 'without a question' },

@@ -23,6 +23,8 @@ import type { Terminal } from './terminal.ts';
  */
 const status: Status = {
   plan: 'doorbell',
+  slice: null,
+  slices: [],
   planHash: 'abc',
   run: { id: 'r1', status: 'ready', startedAtMs: 0, progress: 0.9, remainingMs: null },
   stages: [],

@@ -60,12 +60,16 @@ export async function performVerb(
   }
 }
 
-async function open({ engine, terminal, output }: Shell, { config, state }: Globals): Promise<Changeover> {
+async function open(
+  { engine, terminal, output }: Shell,
+  { config, state, slice }: Globals & { readonly slice?: unknown },
+): Promise<Changeover> {
   const configFile = resolve(terminal.cwd, config);
   const { ChangeoverError, openChangeover } = await engine();
   if (!existsSync(configFile)) throw new ChangeoverError('CHG_CLI_NO_PLAN', { file: configFile });
   const options: OpenOptions = {
     configFile,
+    ...(typeof slice === 'string' ? { slice } : {}),
     onEvent: (event) => {
       output.event(event);
     },

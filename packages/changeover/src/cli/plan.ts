@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { renderReport } from './render/report.ts';
-import type { Verb } from './verb.ts';
+import { SLICE, type Verb } from './verb.ts';
 
 export const plan: Verb = {
   name: 'plan',
@@ -9,6 +9,7 @@ export const plan: Verb = {
   details:
     'Findings, settings with secrets hidden, tables with their rows, everything that is added to the systems, the pauses, and what a rollback cannot return.',
   options: [
+    SLICE,
     { flags: '--full', description: 'show everything, each statement included' },
     { flags: '--out <file>', description: 'also write the report to a file, as JSON' },
   ],

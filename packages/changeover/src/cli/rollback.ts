@@ -1,7 +1,7 @@
 import { cleanLine } from './render/text.ts';
 import { plural } from './render/units.ts';
 import { renderVerdicts } from './render/verdicts.ts';
-import { DECLINED, exitCodeOf, standing, untold, type Verb } from './verb.ts';
+import { SLICE, DECLINED, exitCodeOf, standing, untold, type Verb } from './verb.ts';
 
 export const rollback: Verb = {
   name: 'rollback',
@@ -9,6 +9,7 @@ export const rollback: Verb = {
   details:
     'At any time until `changeover finish`. Before the cutover it removes what the run has added; after it the legacy gets every write of the new side first.',
   options: [
+    SLICE,
     {
       flags: '--dry-run',
       description: 'show what the legacy would hold, and what it cannot take back; changes nothing',

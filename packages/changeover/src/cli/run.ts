@@ -1,7 +1,17 @@
 import type { RunOutcome, Stage } from '../changeover.ts';
 import { renderVerdicts, summarizeVerdicts } from './render/verdicts.ts';
 import { BEFORE_THE_SWITCH, isPastTheSwitch, PAST_THE_SWITCH } from './stages.ts';
-import { DECLINED, exitCodeOf, standing, untold, UsageError, type Answer, type Call, type Verb } from './verb.ts';
+import {
+  SLICE,
+  DECLINED,
+  exitCodeOf,
+  standing,
+  untold,
+  UsageError,
+  type Answer,
+  type Call,
+  type Verb,
+} from './verb.ts';
 
 export const run: Verb = {
   name: 'run',
@@ -9,6 +19,7 @@ export const run: Verb = {
   details:
     'Prepares, backs up, converts the settings, copies the data and starts the new side, while the legacy serves on. Killed or interrupted, the same command goes on from the journal. The sides are switched by `changeover cutover`, or here with --through.',
   options: [
+    SLICE,
     {
       flags: '--until <stage>',
       description: 'stop after this stage',

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { renderStatus } from './render/status.ts';
-import type { Answer, Call, Verb } from './verb.ts';
+import { SLICE, type Answer, type Call, type Verb } from './verb.ts';
 
 const WATCH_EVERY_MS = 1_000;
 
@@ -8,7 +8,7 @@ export const status: Verb = {
   name: 'status',
   summary: 'who serves, who may write, how far the run is, and what to run next',
   details: 'Reads only, and works while a run goes on in another terminal.',
-  options: [{ flags: '--watch', description: 'show it again every second, until Ctrl-C' }],
+  options: [SLICE, { flags: '--watch', description: 'show it again every second, until Ctrl-C' }],
   isReading: true,
   examples: [
     { command: 'changeover status', does: 'once' },

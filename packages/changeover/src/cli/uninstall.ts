@@ -1,11 +1,12 @@
 import { cleanLine } from './render/text.ts';
-import { DECLINED, type Verb } from './verb.ts';
+import { SLICE, DECLINED, type Verb } from './verb.ts';
 
 export const uninstall: Verb = {
   name: 'uninstall',
   summary: 'remove everything that was added to the systems',
   details:
     'Triggers, tables and functions in the stores, the gateway, and the folder with the journal and the snapshots. The rows and settings of both sides stay. `changeover plan --full` lists it beforehand.',
+  options: [SLICE],
   examples: [
     { command: 'changeover uninstall', does: 'show what it means, ask, and remove' },
     { command: 'changeover uninstall --yes', does: 'without a question' },

@@ -47,6 +47,12 @@ export interface Verb {
   run(call: Call): Promise<Answer>;
 }
 
+/** Of every verb that may be about one slice of a plan. */
+export const SLICE = {
+  flags: '--slice <name>',
+  description: 'one slice of a plan that moves tenant by tenant; without it, what belongs to none',
+} as const;
+
 /** The command line itself is wrong; told as CHG_CLI_USAGE. */
 export class UsageError extends Error {
   readonly verb: string | null;

@@ -1,12 +1,13 @@
 import type { Verdict } from '../changeover.ts';
 import { renderVerdicts, summarizeVerdicts } from './render/verdicts.ts';
-import type { ExitCode, Verb } from './verb.ts';
+import { SLICE, type ExitCode, type Verb } from './verb.ts';
 
 export const verify: Verb = {
   name: 'verify',
   summary: 'run all checks of the plan again; changes nothing',
   details:
     'At any time, before and after the cutover. Ends with 1 when a check fails, and with 3 when one is inconclusive or nothing was checked: no data is never a pass.',
+  options: [SLICE],
   isReading: true,
   examples: [
     { command: 'changeover verify', does: 'all checks with what was seen' },

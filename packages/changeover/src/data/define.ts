@@ -7,6 +7,7 @@ import type {
   Expression,
   FilesDefinition,
   SchemaOptions,
+  SliceOptions,
   SyncDefinition,
   TableMapping,
 } from '../plan/sync.ts';
@@ -20,6 +21,7 @@ const DEFAULT_CHUNK_ROWS = 1000;
  * @param options.chunkRows Rows in a chunk of the copy. Default 1000.
  * @param options.schema `'create'` makes the target's tables from the source's schema; an object also names column types, and what is not made.
  *   Default: the tables are there, or `next.setup` makes them.
+ * @param options.slices Moves the rows tenant by tenant: `changeover run --slice acme`. Default: all at once.
  * @example
  * sync({
  *   name: 'events',
@@ -35,12 +37,13 @@ export function sync(options: {
   readonly tables: Readonly<Record<string, TableMapping>>;
   readonly chunkRows?: number;
   readonly schema?: 'create' | SchemaOptions;
+  readonly slices?: SliceOptions;
 }): SyncDefinition {
-  const { name, from, to, tables, chunkRows = DEFAULT_CHUNK_ROWS } = options;
+  const { name, from, to, tables, chunkRows = DEFAULT_CHUNK_ROWS, slices = null } = options;
   const schema = options.schema === 'create' ? {} : (options.schema ?? null);
   // Plans without it keep the hash that they have.
-  const spec = specOf({ kind: 'sync', name, from, to, tables, schema: schema ?? undefined });
-  return { kind: 'sync', name, from, to, tables, chunkRows, schema, spec };
+  const spec = specOf({ kind: 'sync', name, from, to, tables, schema: schema ?? undefined, slices: options.slices });
+  return { kind: 'sync', name, from, to, tables, chunkRows, schema, slices, spec };
 }
 
 /**

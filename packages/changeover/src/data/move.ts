@@ -36,6 +36,10 @@ import { nextKeysOf } from './next-keys.ts';
 import { NotReturnable } from './not-returnable.ts';
 import { LogWatch } from './log-watch.ts';
 import { inParts, withoutTotal } from './progress.ts';
+import { checkSlice } from './slices/check.ts';
+import { listSlices } from './slices/list.ts';
+import { References } from './slices/references.ts';
+import { dataFolder, definitionsOf, sliceId } from './slices/scope.ts';
 import { checkData, checkMappings } from './plan-check.ts';
 import { StoresInUse, type UsedStore } from './stores-in-use.ts';
 import { buildSyncs, type BuiltSync } from './built-sync.ts';
@@ -58,11 +62,15 @@ const MAX_LAST_ROUNDS = 1000;
 /**
  * All data of a plan, as the engine drives it. Stores are opened on first use; `close` closes them.
  *
+ * @param options.slice The rows of one slice only. Its context has a state folder of its own. Default: everything that belongs to no slice.
  * @example
  * const data = createDataMove([sync({ name: 'events', from: sqlite('old.db'), to: sqlite('new.db'), tables: { events: {} } })]);
  */
-export function createDataMove(definitions: readonly DataDefinition[]): DataPort {
-  return new DataMove(definitions);
+export function createDataMove(
+  definitions: readonly DataDefinition[],
+  { slice = null }: { readonly slice?: string | null } = {},
+): DataPort {
+  return new DataMove(definitions, slice);
 }
 
 const directly: Quietly = (act) => act();
@@ -76,24 +84,39 @@ class DataMove implements DataPort {
   readonly #expansions: Expansions;
   readonly #stores: StoresInUse;
   readonly #logs = new LogWatch();
+  /** All syncs of the plan: their tables are made and listed together, whatever slice they are of. */
+  readonly #all: readonly SyncDefinition[];
+  readonly #whole: StoresInUse;
   #builtOf = 0;
   readonly #built = new Map<Direction, Promise<readonly BuiltSync[]>>();
 
-  constructor(definitions: readonly DataDefinition[]) {
+  readonly #slice: string | null;
+
+  constructor(definitions: readonly DataDefinition[], slice: string | null) {
     this.spec = definitions.map(({ spec }) => spec);
-    this.#syncs = definitions.filter((definition) => definition.kind === 'sync');
-    this.#files = definitions.filter((definition) => definition.kind === 'files').map((one) => new FilesSync(one));
-    this.#stores = new StoresInUse(this.#syncs);
-    const expanding = definitions.filter((definition) => definition.kind === 'expand');
+    this.#slice = slice;
+    const all = definitions.filter((definition) => definition.kind === 'sync');
+    this.#syncs = definitionsOf(all, slice);
+    const folders = slice === null ? definitions.filter((definition) => definition.kind === 'files') : [];
+    this.#files = folders.map((one) => new FilesSync(one));
+    this.#stores = new StoresInUse(this.#syncs, slice);
+    const expanding = slice === null ? definitions.filter((definition) => definition.kind === 'expand') : [];
     this.#expansions = new Expansions(expanding, this.#stores);
-    const making = this.#syncs.filter(({ schema }) => schema !== null);
-    this.#made = making.length === 0 ? null : new SchemaMove(making, this.#stores);
+    // A foreign key may lead from one part of a plan to another, so the tables of all slices are made at once.
+    const making = slice === null ? all.filter(({ schema }) => schema !== null) : [];
+    this.#all = all;
+    this.#whole = slice === null && all.some(({ slices }) => slices !== null) ? new StoresInUse(all) : this.#stores;
+    this.#made = making.length === 0 ? null : new SchemaMove(making, this.#whole);
     this.schema = this.#made;
   }
 
   async check(ctx: Context): Promise<Finding[]> {
-    const findings = await checkData(ctx, this.#syncs, this.#stores);
-    findings.push(...(await checkSchemas(ctx, this.#syncs, this.#stores)));
+    const parts = { all: this.#all, own: this.#syncs, stores: this.#stores };
+    const ofSlice = this.#slice === null ? [] : await checkSlice(ctx, this.#slice, parts);
+    // What is asked of the rows of a slice can be asked only when it is known which they are.
+    if (ofSlice.some(({ level }) => level === 'error')) return ofSlice;
+    const findings = [...ofSlice, ...(await checkData(ctx, this.#syncs, this.#stores))];
+    if (this.#slice === null) findings.push(...(await checkSchemas(ctx, this.#all, this.#whole)));
     for (const files of this.#files) findings.push(...(await files.check(ctx)));
     findings.push(...(await this.#expansions.check(ctx)));
     return findings;
@@ -250,6 +273,10 @@ class DataMove implements DataPort {
     return lags;
   }
 
+  slices(ctx: Context): Promise<string[]> {
+    return listSlices(ctx, this.#all, this.#whole);
+  }
+
   async lock(ctx: Context, direction: Direction): Promise<LockedData> {
     // Every gate is raised before the first lock, so that no raise has to wait inside one.
     for (const each of this.#allStores(ctx)) await this.#stores.open(ctx, each);
@@ -320,7 +347,7 @@ class DataMove implements DataPort {
       });
     }
     this.#built.clear();
-    rmSync(stateFolder(ctx), { recursive: true, force: true });
+    rmSync(this.#folder(ctx), { recursive: true, force: true });
     ctx.faults.at('data.uninstall.removed');
     return removed;
   }
@@ -328,6 +355,7 @@ class DataMove implements DataPort {
   async close(): Promise<void> {
     this.#built.clear();
     await this.#stores.close();
+    await this.#whole.close();
     for (const files of this.#files) await files.close();
   }
 
@@ -336,6 +364,10 @@ class DataMove implements DataPort {
     return (
       this.#expansions.tableCount + this.#files.length + built.reduce((sum, { sync }) => sum + sync.maps.length, 0)
     );
+  }
+
+  #folder({ stateDir }: Context): string {
+    return this.#slice === null ? path.join(stateDir, 'data') : dataFolder(stateDir, sliceId(this.#slice));
   }
 
   #onLive(ctx: Context, { side, store }: UsedStore, quietly: Quietly, act: () => Promise<void>): Promise<void> {
@@ -352,7 +384,7 @@ class DataMove implements DataPort {
     this.#builtOf = this.#stores.generation;
     let built = this.#built.get(direction);
     if (built === undefined) {
-      built = buildSyncs(ctx, this.#syncs, this.#stores, direction, stateFolder(ctx));
+      built = buildSyncs(ctx, this.#syncs, this.#stores, direction, this.#folder(ctx));
       this.#built.set(direction, built);
       built.catch(() => this.#built.delete(direction));
     }
@@ -403,7 +435,7 @@ class DataMove implements DataPort {
   }
 
   #notReturnable(ctx: Context): NotReturnable {
-    return new NotReturnable(path.join(stateFolder(ctx), `not-returnable-${encodeURIComponent(ctx.runId)}.log`));
+    return new NotReturnable(path.join(this.#folder(ctx), `not-returnable-${encodeURIComponent(ctx.runId)}.log`));
   }
 
   async #applyToEmpty(ctx: Context, direction: Direction): Promise<CatchUp> {
@@ -448,6 +480,8 @@ class DataMove implements DataPort {
     }
     for (const files of this.#files) verdicts.push(...(await files.verify(next(), direction, scope)));
     verdicts.push(...(await this.#expansions.verify(ctx, next, direction, scope)));
+    if (this.#slice !== null && direction === 'forward')
+      verdicts.push(...(await new References(this.#slice, this.#all, this.#stores).verify(ctx)));
     return verdicts;
   }
 
@@ -472,10 +506,6 @@ class DataMove implements DataPort {
       await store.sequences(used.tables, await nextKeysOf(ctx, this.#stores, used, direction));
     }
   }
-}
-
-function stateFolder(ctx: Context): string {
-  return path.join(ctx.stateDir, 'data');
 }
 
 /** What is wrong with a capture that was made before. Where all of it was taken away, nothing is left that could be found damaged. */

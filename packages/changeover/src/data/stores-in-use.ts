@@ -4,6 +4,7 @@ import type { OpenStore, Store } from '../plan/stores.ts';
 import type { SyncDefinition } from '../plan/sync.ts';
 import type { Side } from '../plan/words.ts';
 import { endsOf } from './mapping-columns.ts';
+import { scopeOf } from './slices/scope.ts';
 
 /** One physical store of a side, with the tables that all syncs together move there. */
 export interface UsedStore {
@@ -21,8 +22,11 @@ export class StoresInUse {
 
   #generation = 0;
 
-  constructor(definitions: readonly SyncDefinition[]) {
+  readonly #slice: string | null;
+
+  constructor(definitions: readonly SyncDefinition[], slice: string | null = null) {
     this.#definitions = definitions;
+    this.#slice = slice;
   }
 
   /** Increases when a store had to be opened anew: what was built on the old one is of no use. */
@@ -64,7 +68,7 @@ export class StoresInUse {
       await known.close();
     }
     if (entry === undefined) {
-      entry = { open: store.open(ctx, side), epoch: 0 };
+      entry = { open: this.#open(ctx, { identity, store, side }), epoch: 0 };
       this.#opened.set(identity, entry);
       entry.open.catch(() => this.#opened.delete(identity));
     }
@@ -75,6 +79,13 @@ export class StoresInUse {
       entry.epoch = epoch;
     }
     return opened;
+  }
+
+  #open(ctx: Context, { identity, store, side }: Pick<UsedStore, 'identity' | 'store' | 'side'>): Promise<OpenStore> {
+    if (this.#slice === null) return store.open(ctx, side);
+    if (store.hasSlices !== true) throw new ChangeoverError('CHG_DATA_SLICE_UNSUPPORTED', { store: identity });
+    const own = this.#definitions.filter(({ from, to }) => (side === 'legacy' ? from : to).identity(ctx) === identity);
+    return store.open(ctx, side, scopeOf(own, side, this.#slice));
   }
 
   /** Null where the store does not exist yet, or not any more. */

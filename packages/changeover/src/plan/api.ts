@@ -31,9 +31,23 @@ export type ChangeoverEvent =
 
 export type RunStatus = 'running' | 'ready' | 'live' | 'paused' | 'failed' | 'rolled_back' | 'finished';
 
+/** How one slice stands. */
+export interface SliceStatus {
+  readonly name: string;
+  readonly status: RunStatus;
+  readonly state: Authority['state'];
+  readonly side: Side;
+  /** 0 to 1. */
+  readonly progress: number;
+}
+
 /** What `status` shows. */
 export interface Status {
   readonly plan: string;
+  /** The slice that it is about; null for what belongs to none. */
+  readonly slice: string | null;
+  /** All slices that were begun. Empty where the status is about one. */
+  readonly slices: readonly SliceStatus[];
   readonly planHash: string;
   readonly run: {
     readonly id: string;
@@ -141,6 +155,8 @@ export interface Changeover {
 export interface OpenOptions {
   /** Absolute path of the plan's file; relative paths of the plan resolve against its folder. */
   readonly configFile: string;
+  /** One slice of a plan with `slices`. Default: what belongs to none. */
+  readonly slice?: string;
   /** Default `<folder of the plan>/.changeover`. */
   readonly stateDir?: string;
   readonly onEvent?: (event: ChangeoverEvent) => void;

@@ -1,5 +1,5 @@
 import type { Duration } from './duration.ts';
-import type { SetupCommand } from './plan.ts';
+import type { SetupCommand, TenantKey } from './plan.ts';
 import type { Check, SettingsPort, Unit } from './ports.ts';
 import type { DataDefinition } from './sync.ts';
 
@@ -30,6 +30,11 @@ export interface PlanAuthor {
     readonly maxHeldBytes?: number;
     /** Longest that one request is parked before it is refused with 503. Default 60 s. */
     readonly maxHeld?: Duration;
+    /**
+     * Where a request says of which slice it is: a header, a parameter of the query, or the segment of the path that follows `path`
+     * (`/api/networks/`). Needed for `run --slice`.
+     */
+    readonly tenant?: TenantKey;
   };
   readonly backup?: {
     /** Files and folders copied with a manifest before anything is changed. */

@@ -88,3 +88,10 @@ export interface AuthoritySource {
   changed(): boolean;
   close(): void;
 }
+
+/** The slices that have an authority of their own. Their requests follow it, all others that of the whole. */
+export interface SliceSources {
+  /** Those that are there now; one that was begun since the last call is among them. */
+  current(): readonly { readonly name: string; readonly id: string; readonly source: AuthoritySource }[];
+  close(): void;
+}

@@ -202,6 +202,31 @@ describe('a wrong plan', () => {
     ).toEqual([]);
   });
 
+  it('is refused where it says wrongly what belongs to which slice', () => {
+    const tables = { streams: {}, plays: {}, notes: {}, countries: {} };
+    const moved = (slices: unknown) => ({ ...pictures('faces'), kind: 'sync', tables, chunkRows: 1, slices });
+    const problems = (slices: unknown) =>
+      planProblems({ ...author(), data: [moved(slices)] }).map(({ path, expected }) => `${path} | ${expected}`);
+    const plays = { column: 'stream_id', parent: 'streams' };
+    const good = { column: 'network_id', through: { plays, notes: { column: 'play_id', parent: 'plays' } } };
+    expect(problems(null)).toEqual([]);
+    expect(problems({ ...good, shared: ['countries'] })).toEqual([]);
+    expect(problems('network_id')).toEqual(['data[0].slices | { column }']);
+    expect(problems({ column: '', by: 'x' })).toEqual([
+      'data[0].slices.by | column, through or shared',
+      'data[0].slices.column | the column that says whose a row is',
+    ]);
+    expect(problems({ ...good, shared: ['cities'] })).toEqual([
+      'data[0].slices.shared | a list of tables of this sync',
+    ]);
+    expect(problems({ column: 'n', through: { plays: null, notes: { column: 'a', parent: 'gone' } } })).toEqual([
+      'data[0].slices.through.plays | a column and a parent, both of tables of a slice',
+      'data[0].slices.through.notes | a column and a parent, both of tables of a slice',
+    ]);
+    const circle = { plays: { column: 'a', parent: 'notes' }, notes: { column: 'b', parent: 'plays' } };
+    expect(problems({ column: 'n', through: circle })).toHaveLength(2);
+  });
+
   it('is refused where it says wrongly how tables are made', () => {
     const making = (schema: unknown) => ({ ...pictures('faces'), kind: 'sync', tables: {}, chunkRows: 1, schema });
     const problems = (schema: unknown) =>

@@ -85,6 +85,7 @@ function normalize(author: PlanAuthor): Plan {
       maxHeldRequests: gateway.maxHeldRequests ?? MAX_HELD_REQUESTS,
       maxHeldBytes: gateway.maxHeldBytes ?? MAX_HELD_BYTES,
       maxHeldMs: parseDuration(gateway.maxHeld ?? MAX_HELD_MS),
+      ...(gateway.tenant === undefined ? {} : { tenant: gateway.tenant }),
     },
     backup: { paths: backup?.paths ?? [], sqlite: backup?.sqlite ?? [], compress: backup?.compress ?? 'none' },
     config: author.config ?? null,

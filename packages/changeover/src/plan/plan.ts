@@ -9,6 +9,9 @@ export interface SetupCommand {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** A header, a parameter of the query, or the segment of the path that follows `path`. */
+export type TenantKey = { readonly header: string } | { readonly query: string } | { readonly path: string };
+
 /**
  * The whole move, validated: what `defineChangeover` returns. Durations are milliseconds here; authors may write `'5s'`.
  */
@@ -31,6 +34,8 @@ export interface Plan {
     readonly maxHeldBytes: number;
     /** Longest time that one request is parked before it is refused with 503. */
     readonly maxHeldMs: number;
+    /** Where a request says of which slice it is. Absent where nothing is moved in slices. */
+    readonly tenant?: TenantKey;
   };
   readonly backup: {
     readonly paths: readonly string[];

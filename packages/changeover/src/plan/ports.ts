@@ -113,6 +113,8 @@ export interface DataPort extends PlanPart {
   verify(ctx: Context, direction: Direction, scope: 'full' | 'changed'): Promise<Verdict[]>;
   /** Rows per value of `column`, a column of the new side, in every table that has it. */
   countByTenant(ctx: Context, direction: Direction, column: string): Promise<readonly TenantCount[]>;
+  /** The slices that the legacy has rows of; empty where the plan has no slices. */
+  slices(ctx: Context): Promise<readonly string[]>;
   /** Rows that a rollback could not return now, with the reason; counted all the time, never found out at rollback. */
   notReturnable(
     ctx: Context,

@@ -28,6 +28,7 @@ const LISTEN_PATTERN = /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):\d{1,5}$/;
  */
 const A_DURATION = 'a duration: milliseconds, or a text such as "5s", "250ms", "2m"';
 const AN_ADDRESS = 'an address with a port from 1 to 65535';
+const A_TENANT = "{ header: 'x-network' }, { query: 'network' } or { path: '/api/networks/' }";
 const A_COMMAND = 'a command, or { run, cwd, env }';
 
 const duration = (description: string, defaultMs: number) =>
@@ -137,6 +138,20 @@ export const planSchema = section({
     ).optional(),
     maxHeldBytes: count('Most bytes of parked requests in memory', MAX_HELD_BYTES, 2 ** 40).optional(),
     maxHeld: duration('Longest that one request is parked before it is refused with 503', MAX_HELD_MS).optional(),
+    tenant: z
+      .union(
+        [
+          section({ header: text(A_TENANT) }),
+          section({ query: text(A_TENANT) }),
+          section({ path: z.string({ error: A_TENANT }).regex(/^\/(?:.*\/)?$/, A_TENANT) }),
+        ],
+        { error: A_TENANT },
+      )
+      .optional()
+      .meta({
+        description: 'Where a request says of which slice it is',
+        examples: [{ header: 'x-network' }],
+      }),
   }).meta({ description: 'The reverse proxy in front of both sides' }),
   backup: section({
     paths: paths.min(1, 'at least one path').meta({

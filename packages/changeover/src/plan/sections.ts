@@ -25,6 +25,7 @@ export function problemsAcross(author: unknown): PlanProblem[] {
     ...movesOntoItself(sections),
     ...schemasMisspelt(sections),
     ...expansionsMisspelt(sections),
+    ...slicesMisspelt(sections),
   ];
 }
 
@@ -134,6 +135,51 @@ function movesOntoItself({ data = [] }: Sections): PlanProblem[] {
       ? [problem(['data', index, 'to'], 'another place than `from`', definition.to, 'name where it moves to')]
       : [],
   );
+}
+
+const SLICES =
+  "write slices: { column: 'network_id', through: { plays: { column: 'stream_id', parent: 'streams' } }, shared: ['countries'] }";
+
+/** Which table belongs to a slice through which, and that each way ends at a table with the column. */
+function slicesMisspelt({ data = [] }: Sections): PlanProblem[] {
+  return data.flatMap((definition, index) => {
+    const slices: unknown = 'slices' in definition ? definition.slices : null;
+    if (slices === null || slices === undefined || !('tables' in definition)) return [];
+    const path = ['data', index, 'slices'];
+    const isTable = (name: unknown) => typeof name === 'string' && Object.hasOwn(definition.tables, name);
+    if (typeof slices !== 'object' || Array.isArray(slices)) return [problem(path, '{ column }', slices, SLICES)];
+    const { column, through = {}, shared = [], ...others } = slices as Record<string, unknown>;
+    const problems = Object.keys(others).map((name) =>
+      problem([...path, name], 'column, through or shared', name, SLICES),
+    );
+    if (typeof column !== 'string' || column === '')
+      problems.push(problem([...path, 'column'], 'the column that says whose a row is', column, SLICES));
+    if (!Array.isArray(shared) || !shared.every(isTable))
+      return [...problems, problem([...path, 'shared'], 'a list of tables of this sync', shared, SLICES)];
+    if (typeof through !== 'object' || through === null)
+      return [...problems, problem([...path, 'through'], 'tables with their parents', through, SLICES)];
+    const ways = through as Record<string, { readonly column?: unknown; readonly parent?: unknown } | null>;
+    const isOwn = (name: unknown) => isTable(name) && !shared.includes(name);
+    for (const [table, way] of Object.entries(ways)) {
+      const isWay = typeof way?.column === 'string' && way.column !== '' && isOwn(table) && isOwn(way.parent);
+      if (!isWay)
+        problems.push(
+          problem([...path, 'through', table], 'a column and a parent, both of tables of a slice', way, SLICES),
+        );
+      else if (isCircle(ways, table))
+        problems.push(problem([...path, 'through', table], 'a way that ends at a table with the column', way, SLICES));
+    }
+    return problems;
+  });
+}
+
+function isCircle(ways: Readonly<Record<string, { readonly parent?: unknown } | null>>, table: string): boolean {
+  const seen = new Set<unknown>();
+  for (let at: unknown = table; typeof at === 'string'; at = ways[at]?.parent) {
+    if (seen.has(at)) return true;
+    seen.add(at);
+  }
+  return false;
 }
 
 const A_COLUMN = /^.+\..+$/s;

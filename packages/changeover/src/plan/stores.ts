@@ -26,6 +26,26 @@ export interface Computed {
 }
 
 /**
+ * One slice in one store. A store that is opened with it reads, counts, empties, captures and fences the rows of this slice only, and keeps its
+ * bookkeeping apart from that of any other slice.
+ */
+export interface SliceScope {
+  /** Value of the column that says whose a row is. */
+  readonly name: string;
+  /** Part of the names of whatever we make for it: lower-case hex digits. */
+  readonly id: string;
+  /** Tables that are not named here are seen whole. */
+  readonly tables: Readonly<Record<string, Membership>>;
+}
+
+/** How a row belongs to a slice: through no or several parents, to the row that has the column. */
+export interface Membership {
+  readonly hops: readonly { readonly column: string; readonly parent: string; readonly key: string }[];
+  /** Column of the row at the end of the hops. */
+  readonly column: string;
+}
+
+/**
  * A place of rows that a plan names. `writes`: `rows` stores take single rows (`write`); `whole` stores (a pickle, a JSON file) are
  * small and replaced as a whole (`replace`).
  */
@@ -39,7 +59,9 @@ export interface Store {
   readonly fencedBy: 'store' | 'unit';
   /** One writer at a time: a program that does not wait for its turn fails when it meets ours. Absent: no. */
   readonly hasOneWriter?: true;
-  open(ctx: Context, side: Side): Promise<OpenStore>;
+  /** True where `open` takes a slice. Absent: no. */
+  readonly hasSlices?: boolean;
+  open(ctx: Context, side: Side, slice?: SliceScope): Promise<OpenStore>;
   /** Makes the store itself, empty, where it is not there; absent where somebody else has to (a database server). */
   create?(ctx: Pick<Context, 'root'>): Promise<void>;
   /** Removes a store that `create` made. Idempotent. */

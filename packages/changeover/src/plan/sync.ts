@@ -102,6 +102,23 @@ export interface SchemaOptions {
   readonly omit?: readonly string[];
 }
 
+/** How the rows of a sync fall into slices that are moved one at a time: the tenants, networks or accounts of a system. Names are the new side's. */
+export interface SliceOptions {
+  /** Column that says whose a row is. A slice is named by its value, as text. */
+  readonly column: string;
+  /** Tables without that column: their own column that holds the key of a row of `parent`, to which they then belong. */
+  readonly through?: Readonly<Record<string, SliceParent>>;
+  /** Tables that belong to no slice. They are moved by the run without a slice, which comes first. */
+  readonly shared?: readonly string[];
+}
+
+export interface SliceParent {
+  readonly column: string;
+  readonly parent: string;
+  /** Column of `parent` that is pointed at. Default `id`. */
+  readonly key?: string;
+}
+
 /** Rows of one store moved to another store, online, in both directions. */
 export interface SyncDefinition {
   readonly kind: 'sync';
@@ -113,6 +130,8 @@ export interface SyncDefinition {
   readonly chunkRows: number;
   /** Null: the target's tables are there already, or `next.setup` makes them. */
   readonly schema: SchemaOptions | null;
+  /** Null: everything moves at once. */
+  readonly slices: SliceOptions | null;
   readonly spec: Json;
 }
 

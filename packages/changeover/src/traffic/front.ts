@@ -18,8 +18,12 @@ interface HttpSocket extends Socket {
   readonly _httpMessage?: ServerResponse | null;
 }
 
-/** The HTTP server of a worker: refuses what is malformed, and brings everything else to the gate. */
-export function createFront(desk: Desk): Server {
+/**
+ * The HTTP server of a worker: refuses what is malformed, and brings everything else to the gate.
+ *
+ * @param deskOf The gate of the slice that a request is of. Default: the one of all.
+ */
+export function createFront(desk: Desk, deskOf: (request: IncomingMessage) => Desk = () => desk): Server {
   const server = createServer({
     keepAliveTimeout: KEEP_ALIVE_MS,
     // Uploads take as long as they take; only the head has a time limit (Node's 60 s).
@@ -40,8 +44,9 @@ export function createFront(desk: Desk): Server {
       reject(desk, response, head);
       return;
     }
-    desk.ledger.accepted += 1;
-    desk.admission.admit(new Exchange(desk, head, request, response));
+    const own = deskOf(request);
+    own.ledger.accepted += 1;
+    own.admission.admit(new Exchange(own, head, request, response));
   };
   server.on('request', accept);
   server.on('checkContinue', accept);
@@ -53,8 +58,9 @@ export function createFront(desk: Desk): Server {
       reject(desk, responseOn(socket, request), head);
       return;
     }
-    desk.ledger.accepted += 1;
-    desk.admission.admit(new UpgradeExchange(desk, head, request, socket, early));
+    const own = deskOf(request);
+    own.ledger.accepted += 1;
+    own.admission.admit(new UpgradeExchange(own, head, request, socket, early));
   });
   server.on('connect', (request: IncomingMessage, socket: Socket) => {
     reject(desk, responseOn(socket, request), 'CONNECT, which is for forward proxies');

@@ -6,8 +6,15 @@ import type { Context } from '../plan/context.ts';
 import type { GatewayPort, GatewayStats } from '../plan/ports.ts';
 import type { Json, Side } from '../plan/words.ts';
 import { isAlive, monotonicMs, signalProcess, type ProcessIdentity } from './identity.ts';
-import { gatewayFolder, logFile, reportsFolder, supervisorLock } from './layout.ts';
-import { openRequests } from './ledger.ts';
+import {
+  gatewayFolder,
+  logFile,
+  reportsFolder,
+  sliceReportsFolder,
+  sliceReportsFolders,
+  supervisorLock,
+} from './layout.ts';
+import { emptyLedger, openRequests } from './ledger.ts';
 import { bindListener } from './listener.ts';
 import { acquireLock } from './lock.ts';
 import { readReports, type WorkerReport } from './report.ts';
@@ -48,11 +55,13 @@ export interface Gateway extends GatewayPort {
  * });
  *
  * Throws `CHG_TRAFFIC_TARGET_INVALID`.
+ *
+ * @param slice Whose acknowledgements and requests in flight it asks about. Default: those of all requests that are of no slice.
  */
-export function createGateway(options: GatewayOptions): Gateway {
+export function createGateway(options: GatewayOptions, slice: string | null = null): Gateway {
   // Resolved here once so that a wrong target fails when the plan is read and not in a process of its own.
   resolveSettings(options, '');
-  return new LocalGateway(options);
+  return new LocalGateway(options, slice);
 }
 
 class LocalGateway implements Gateway {
@@ -62,7 +71,10 @@ class LocalGateway implements Gateway {
   /** Highest version that was waited for: an older report says nothing about a drain. */
   #acknowledgedVersion = 0;
 
-  constructor(options: GatewayOptions) {
+  readonly #slice: string | null;
+
+  constructor(options: GatewayOptions, slice: string | null) {
+    this.#slice = slice;
     this.#options = options;
     this.listen = options.listen;
     this.spec = specOf(options);
@@ -133,7 +145,7 @@ class LocalGateway implements Gateway {
     const settings = this.#settings(ctx);
     for (const worker of this.#live(settings)) signalProcess(worker, LOOK_NOW);
     for (;;) {
-      const behind = this.#live(settings).filter(
+      const behind = this.#following(settings).filter(
         (report) => report.version < version || report.authorityError !== null,
       );
       if (behind.length === 0) {
@@ -157,7 +169,7 @@ class LocalGateway implements Gateway {
   async drained(ctx: Context, side: Side, deadlineMs: number): Promise<void> {
     const settings = this.#settings(ctx);
     for (;;) {
-      const live = this.#live(settings);
+      const live = this.#following(settings);
       const count = live.reduce((sum, { ledger }) => sum + ledger.inFlight[side], 0);
       if (count === 0 && live.every(({ version }) => version >= this.#acknowledgedVersion)) return;
       if (ctx.clock.monotonicMs() >= deadlineMs) throw new ChangeoverError('CHG_TRAFFIC_NOT_DRAINED', { count, side });
@@ -166,14 +178,18 @@ class LocalGateway implements Gateway {
   }
 
   stats(ctx: Context): Promise<TrafficStats> {
-    const { live, ended } = readReports(reportsFolder(this.#settings(ctx)));
+    const settings = this.#settings(ctx);
+    const { live: workers, ended: former } = readReports(reportsFolder(settings));
+    const slices = sliceReportsFolders(settings).map(readReports);
+    const live = [...workers, ...slices.flatMap((reports) => reports.live)];
+    const ended = [...former, ...slices.flatMap((reports) => reports.ended)];
     const all = [...live, ...ended].map(({ ledger }) => ledger);
     const sum = (pick: (ledger: WorkerReport['ledger']) => number, of = all): number =>
       of.reduce((total, ledger) => total + pick(ledger), 0);
     const now = live.map(({ ledger }) => ledger);
     const nowMs = monotonicMs();
     return Promise.resolve({
-      workers: live.map(({ pid, version, atMs }) => ({ pid, authorityVersion: version, aliveMsAgo: nowMs - atMs })),
+      workers: workers.map(({ pid, version, atMs }) => ({ pid, authorityVersion: version, aliveMsAgo: nowMs - atMs })),
       inFlight: {
         legacy: sum(({ inFlight }) => inFlight.legacy, now),
         next: sum(({ inFlight }) => inFlight.next, now),
@@ -203,6 +219,14 @@ class LocalGateway implements Gateway {
 
   #live(settings: GatewaySettings): WorkerReport[] {
     return readReports(reportsFolder(settings)).live;
+  }
+
+  /** What is said of the authority that this object is about. A worker that says nothing of a slice yet has seen none of its versions. */
+  #following(settings: GatewaySettings): WorkerReport[] {
+    const live = this.#live(settings);
+    if (this.#slice === null) return live;
+    const own = new Map(readReports(sliceReportsFolder(settings, this.#slice)).live.map((one) => [one.pid, one]));
+    return live.map((one) => own.get(one.pid) ?? { ...one, version: -1, ledger: emptyLedger() });
   }
 
   #admits(settings: GatewaySettings): boolean {

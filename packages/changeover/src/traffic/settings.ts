@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import { ChangeoverError } from '../errors.ts';
+import type { TenantKey } from '../plan/plan.ts';
 import type { Json, Side } from '../plan/words.ts';
 
 /** Node arguments (script first) of the processes that the gateway consists of; the caller knows its own scripts. */
@@ -35,6 +36,8 @@ export interface GatewayOptions extends Partial<GatewayLimits> {
   /** Base URL of each side: scheme, host and port. */
   readonly targets: Readonly<Record<Side, string>>;
   readonly entry: GatewayEntry;
+  /** Where a request says of which slice it is. Absent: all requests go one way. */
+  readonly tenant?: TenantKey;
 }
 
 /** What supervisor and workers are told; travels in the environment, so that a worker can start a new supervisor with it. */
@@ -43,6 +46,7 @@ export interface GatewaySettings extends GatewayLimits {
   readonly workers: number;
   readonly targets: Readonly<Record<Side, string>>;
   readonly entry: GatewayEntry;
+  readonly tenant?: TenantKey;
   /** Absolute folder of reports, lock and logs. */
   readonly folder: string;
 }
@@ -60,7 +64,7 @@ const VARIABLE = 'CHANGEOVER_GATEWAY';
 
 /** Fills in the defaults. Throws `CHG_TRAFFIC_TARGET_INVALID` for a target that is not scheme, host and port alone. */
 export function resolveSettings(options: GatewayOptions, folder: string): GatewaySettings {
-  const { listen, workers = 2, targets, entry, ...limits } = options;
+  const { listen, workers = 2, targets, entry, tenant, ...limits } = options;
   return {
     ...DEFAULT_LIMITS,
     ...limits,
@@ -68,6 +72,7 @@ export function resolveSettings(options: GatewayOptions, folder: string): Gatewa
     workers,
     targets: { legacy: originOf('legacy', targets.legacy), next: originOf('next', targets.next) },
     entry,
+    ...(tenant === undefined ? {} : { tenant }),
     folder,
   };
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { KeptChild } from './child.ts';
 import { isAlive, monotonicMs, ownIdentity, signalProcess, type ProcessIdentity } from './identity.ts';
-import { logFile, reportsFolder, supervisorLock } from './layout.ts';
+import { logFile, reportsFolder, sliceReportsFolders, supervisorLock } from './layout.ts';
 import { bindListener, type Listener } from './listener.ts';
 import { acquireLock } from './lock.ts';
 import { forgetEnded, readReports } from './report.ts';
@@ -38,7 +38,8 @@ export async function runSupervisor(settings: GatewaySettings = settingsFromEnvi
     // The gateway was stopped while this process was starting.
     if (isSuccessor && readSupervisorRecord(settings) === null) return;
     const listener = isSuccessor ? inheritedListener() : await bindListener(settings.listen);
-    forgetEnded(reportsFolder(settings), isSuccessor ? 'unused' : 'all');
+    for (const folder of [reportsFolder(settings), ...sliceReportsFolders(settings)])
+      forgetEnded(folder, isSuccessor ? 'unused' : 'all');
     const supervisor = new Supervisor(settings, listener);
     const tidying = setInterval(() => {
       forgetEnded(reportsFolder(settings), 'unused');

@@ -1,33 +1,33 @@
 import type { Server } from 'node:http';
 import { Server as NetServer } from 'node:net';
 
-import { holdOf, isInTransition, type AuthoritySource, type Hold } from '../plan/authority.ts';
+import type { AuthoritySource, SliceSources } from '../plan/authority.ts';
 import { Admission } from './admission.ts';
 import type { Desk } from './exchange.ts';
 import { createFront } from './front.ts';
 import { monotonicMs } from './identity.ts';
 import { emptyLedger } from './ledger.ts';
-import { reportsFolder } from './layout.ts';
+import { Follower } from './follower.ts';
+import { reportsFolder, sliceReportsFolder } from './layout.ts';
 import { ReportFile } from './report.ts';
 import { settingsFromEnvironment, type GatewaySettings } from './settings.ts';
 import { Streams } from './streams.ts';
 import { keepSupervised, LISTENING_DESCRIPTOR, LOOK_NOW, readSupervisorRecord } from './succession.ts';
+import { tenantOf } from './tenant.ts';
 import { openUpstreams } from './upstream.ts';
 
 /** How often a worker looks at the authority and at its clock; a wake-up costs more than what is done in it. */
 const TICK_MS = 25;
 /** The same while something is held: requests expire, are let go in batches, and somebody waits for the counts. */
 const HELD_TICK_MS = 5;
-/** How often it reports when its counts change, … */
-const REPORT_MS = 100;
-/** … and when they do not. */
-const HEARTBEAT_MS = 250;
 /** Between the refusal of what is still parked and the end, when it is stopped. */
 const FAREWELL_MS = 300;
 
 export interface WorkerOptions {
   /** Where this process reads the authority. The caller closes it. */
   readonly source: AuthoritySource;
+  /** The slices that go their own way, where the settings say how a request is known to be of one. The caller closes it. */
+  readonly slices?: SliceSources;
   /** Default: what the supervisor put into the environment. */
   readonly settings?: GatewaySettings;
 }
@@ -40,41 +40,35 @@ export interface WorkerOptions {
  * await runWorker({ source: openAuthority(stateDir) });
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
-  await new Worker(options.settings ?? settingsFromEnvironment(), options.source).run();
+  await new Worker(options.settings ?? settingsFromEnvironment(), options).run();
 }
 
 class Worker {
   readonly #settings: GatewaySettings;
-  readonly #source: AuthoritySource;
-  readonly #desk: Desk;
+  readonly #whole: Follower;
+  readonly #slices: SliceSources | null;
+  /** By the name of the slice. */
+  readonly #followers = new Map<string, Follower>();
   readonly #front: Server;
-  readonly #report: ReportFile;
   readonly #ended = Promise.withResolvers<null>();
-  #version = -1;
-  #authorityError: string | null = 'not read yet';
-  #hold: Hold = 'all';
   #isListening = false;
+  #isRetiring = false;
   #isClosed = false;
   #stopAtMs = Infinity;
-  #lastReport = { atMs: 0, text: '' };
   #timer: NodeJS.Timeout | undefined;
   #stopWatching: () => void = () => undefined;
 
-  constructor(settings: GatewaySettings, source: AuthoritySource) {
+  constructor(settings: GatewaySettings, { source, slices }: WorkerOptions) {
     this.#settings = settings;
-    this.#source = source;
-    const ledger = emptyLedger();
-    this.#desk = {
-      ledger,
-      admission: new Admission(ledger, settings),
-      streams: new Streams(ledger),
-      upstreams: openUpstreams(settings.targets),
-      targets: settings.targets,
-      maxHeldMs: settings.maxHeldMs,
-      isRetiring: false,
-    };
-    this.#front = createFront(this.#desk);
-    this.#report = new ReportFile(reportsFolder(settings));
+    const upstreams = openUpstreams(settings.targets);
+    this.#whole = this.#follower(this.#desk(upstreams), source, reportsFolder(settings));
+    this.#slices = slices ?? null;
+    const { tenant } = settings;
+    const { desk } = this.#whole;
+    this.#front =
+      tenant === undefined
+        ? createFront(desk)
+        : createFront(desk, (request) => this.#followers.get(tenantOf(request, tenant) ?? '')?.desk ?? desk);
   }
 
   async run(): Promise<void> {
@@ -99,7 +93,7 @@ class Worker {
     this.#front.on('error', this.#ended.reject);
     this.#front.listen({ fd: LISTENING_DESCRIPTOR }, () => {
       this.#isListening = true;
-      this.#writeReport();
+      for (const follower of this.#all()) follower.write();
     });
     try {
       await this.#ended.promise;
@@ -107,51 +101,49 @@ class Worker {
       clearTimeout(this.#timer);
       this.#stopWatching();
       this.#front.closeAllConnections();
-      await Promise.all(Object.values(this.#desk.upstreams).map((upstream) => upstream.destroy()));
-      this.#writeReport();
-      this.#report.close();
+      await Promise.all(Object.values(this.#whole.desk.upstreams).map((upstream) => upstream.destroy()));
+      for (const follower of this.#all()) follower.close();
     }
   }
 
-  /** Route and hold change in this one synchronous step, and only then is the version acknowledged. */
-  #follow(): void {
-    try {
-      if (this.#authorityError === null && !this.#source.changed()) return;
-      const authority = this.#source.read();
-      if (this.#authorityError === null && authority.version === this.#version) return;
-      this.#authorityError = null;
-      this.#version = authority.version;
-      this.#hold = holdOf(authority);
-      this.#desk.admission.follow(authority.side, this.#hold);
-      const isSwitching = this.#hold === 'all' && isInTransition(authority.state);
-      this.#desk.streams.keepOnly(isSwitching ? null : authority.side);
-    } catch (error) {
-      // Nobody knows who may write, so nothing passes until it can be read again.
-      const message = error instanceof Error ? error.message : String(error);
-      if (message === this.#authorityError) return;
-      this.#authorityError = message;
-      this.#hold = 'all';
-      this.#desk.admission.holdAll();
+  #all(): Follower[] {
+    return [this.#whole, ...this.#followers.values()];
+  }
+
+  #desk(upstreams: Desk['upstreams']): Desk {
+    const ledger = emptyLedger();
+    return {
+      ledger,
+      admission: new Admission(ledger, this.#settings),
+      streams: new Streams(ledger),
+      upstreams,
+      targets: this.#settings.targets,
+      maxHeldMs: this.#settings.maxHeldMs,
+      isRetiring: this.#isRetiring,
+    };
+  }
+
+  #follower(desk: Desk, source: AuthoritySource, folder: string): Follower {
+    return new Follower(desk, source, new ReportFile(folder), () => this.#isListening);
+  }
+
+  /** A slice that was begun gets a gate of its own; its requests that are under way stay counted where they were admitted. */
+  #discover(): void {
+    for (const { name, id, source } of this.#slices?.current() ?? []) {
+      if (this.#followers.has(name) || !wasBegun(source)) continue;
+      const desk = this.#desk(this.#whole.desk.upstreams);
+      this.#followers.set(name, this.#follower(desk, source, sliceReportsFolder(this.#settings, id)));
     }
-    this.#writeReport();
   }
 
   #tick(): void {
-    this.#follow();
-    const { admission, ledger, isRetiring } = this.#desk;
-    admission.tick();
-    const nowMs = monotonicMs();
-    const isWatched = this.#hold !== 'none' || ledger.held > 0;
-    const sinceMs = nowMs - this.#lastReport.atMs;
-    if (sinceMs >= HEARTBEAT_MS) this.#writeReport();
-    else if ((isWatched || sinceMs >= REPORT_MS) && JSON.stringify(ledger) !== this.#lastReport.text) {
-      this.#writeReport();
-    }
-    if (isRetiring) this.#endWhenDone(nowMs);
+    this.#discover();
+    for (const follower of this.#all()) follower.tick();
+    if (this.#isRetiring) this.#endWhenDone(monotonicMs());
   }
 
   #schedule(): void {
-    const isWatched = this.#hold !== 'none' || this.#desk.ledger.held > 0 || this.#desk.isRetiring;
+    const isWatched = this.#isRetiring || this.#all().some((follower) => follower.isWatched);
     this.#timer = setTimeout(
       () => {
         this.#tick();
@@ -161,43 +153,43 @@ class Worker {
     );
   }
 
-  #writeReport(): void {
-    const { ledger } = this.#desk;
-    this.#lastReport = { atMs: monotonicMs(), text: JSON.stringify(ledger) };
-    this.#report.write({
-      version: this.#version,
-      authorityError: this.#authorityError,
-      isListening: this.#isListening,
-      ledger,
-    });
-  }
-
   /** No new connections; those that are open end by themselves, each after the answer that it waits for. */
   #retire(): void {
-    if (this.#desk.isRetiring) return;
-    this.#desk.isRetiring = true;
+    if (this.#isRetiring) return;
+    this.#isRetiring = true;
+    for (const { desk } of this.#all()) desk.isRetiring = true;
     this.#isListening = false;
     this.#stopWatching();
     // Not `http.Server.close`, which also ends idle connections: a client may be sending on one of them right now.
     NetServer.prototype.close.call(this.#front, () => {
       this.#isClosed = true;
     });
-    this.#writeReport();
+    for (const follower of this.#all()) follower.write();
   }
 
   #stop(): void {
     this.#retire();
     if (this.#stopAtMs !== Infinity) return;
     this.#stopAtMs = monotonicMs() + this.#settings.stopDeadlineMs;
-    this.#desk.streams.keepOnly(null);
+    for (const { desk } of this.#all()) desk.streams.keepOnly(null);
   }
 
   #endWhenDone(nowMs: number): void {
-    const { ledger, admission } = this.#desk;
+    const desks = this.#all().map(({ desk }) => desk);
     const isStopping = this.#stopAtMs !== Infinity;
     if (isStopping) this.#front.closeIdleConnections();
-    if (nowMs >= this.#stopAtMs) admission.refuseAll();
-    const isIdle = this.#isClosed && ledger.inFlight.legacy + ledger.inFlight.next === 0;
+    if (nowMs >= this.#stopAtMs) for (const { admission } of desks) admission.refuseAll();
+    const inFlight = desks.reduce((sum, { ledger }) => sum + ledger.inFlight.legacy + ledger.inFlight.next, 0);
+    const isIdle = this.#isClosed && inFlight === 0;
     if (isIdle || nowMs >= this.#stopAtMs + FAREWELL_MS) this.#ended.resolve(null);
+  }
+}
+
+/** A slice that was only looked at never had an owner. One that cannot be read may have had any. */
+function wasBegun(source: AuthoritySource): boolean {
+  try {
+    return source.read().epoch > 0;
+  } catch {
+    return true;
   }
 }

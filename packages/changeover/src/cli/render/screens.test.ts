@@ -11,6 +11,8 @@ const screen: Screen = { style: createStyle(false), width: 90 };
 
 const status: Status = {
   plan: 'doorbell',
+  slice: null,
+  slices: [],
   planHash: 'a'.repeat(64),
   run: { id: 'r1', status: 'live', startedAtMs: 60_000, progress: 0.92, remainingMs: 3_000 },
   stages: [

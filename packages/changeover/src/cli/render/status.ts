@@ -28,6 +28,12 @@ export function renderStatus(screen: Screen, status: Status, nowMs: number): str
     cleanLine(unit.name),
     `${unit.status.state}${unit.status.pid === null ? '' : style.dim(`  pid ${unit.status.pid}`)}`,
   ]);
+  const slices = status.slices.map(({ name, status: word, state, side, progress }) => [
+    cleanLine(name),
+    word.replace('_', ' '),
+    `${style.dim('served by')} ${side}`,
+    word === 'running' ? showPercent(progress) : style.dim(state),
+  ]);
   const alarms = [
     ...status.errors.map((error) => [style.bad('✖'), cleanLine(error)]),
     ...status.warnings.map((warning) => [style.warn('!'), cleanLine(warning)]),
@@ -37,7 +43,7 @@ export function renderStatus(screen: Screen, status: Status, nowMs: number): str
     ]),
   ];
   return [
-    `${style.bold(cleanLine(status.plan))}  ${style.dim(headline(status, nowMs))}`,
+    `${style.bold(cleanLine(status.plan))}${status.slice === null ? '' : `  ${style.bold(cleanLine(`slice ${status.slice}`))}`}  ${style.dim(headline(status, nowMs))}`,
     '',
     ...columns(
       rows.map(([label, value]) => [style.dim(label), value]),
@@ -46,6 +52,7 @@ export function renderStatus(screen: Screen, status: Status, nowMs: number): str
     '',
     ...(status.stages.length === 0 ? [] : [`  ${stagesLine(screen, status.stages)}`, '']),
     ...block(screen, 'Units', columns(units, { indent: 2, width })),
+    ...block(screen, 'Slices', columns(slices, { indent: 2, width })),
     ...block(screen, 'To know', columns(alarms, { indent: 2, width })),
     `${style.accent('→')} ${cleanLine(status.nextCommand)}`,
   ].join('\n');

@@ -100,7 +100,7 @@ export class PostgresTarget {
     mayCommit: () => Promise<void>,
   ): Promise<number> {
     const { run, sync, epoch } = this.#setup;
-    const home = await this.#connection.home();
+    const ledger = await this.#connection.ours('ledger');
     const columns = this.columns.map(({ name }) => quoted(name)).join(', ');
     const sql = `COPY ${this.shape.qualified} (${columns}) FROM STDIN (FORMAT ${format})`;
     return this.#connection.write(epoch, async (session) => {
@@ -117,12 +117,12 @@ export class PostgresTarget {
         hash: '',
         complete: false,
       };
-      if (await isInLedger(session, home, entry)) return 0;
+      if (await isInLedger(session, ledger, entry)) return 0;
       let hash = '';
       const rows = await copyIn(session, sql, async (sink) => {
         hash = await feed(sink);
       });
-      await addToLedger(session, home, { ...entry, rows, hash });
+      await addToLedger(session, ledger, { ...entry, rows, hash });
       await mayCommit();
       return rows;
     });

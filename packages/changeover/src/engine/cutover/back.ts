@@ -31,7 +31,7 @@ export async function switchToLegacy(ctx: Context, parts: CutoverParts): Promise
     await parts.gateway.acknowledged(deadline.ctx, held.version, deadline.untilMs);
     const drainUntilMs = ctx.clock.monotonicMs() + parts.limits.drainDeadlineMs;
     await parts.gateway.drained(deadline.ctx, 'next', Math.min(deadline.untilMs, drainUntilMs));
-    for (const unit of parts.next) await unit.passivate(deadline.ctx);
+    if (parts.isWhole) for (const unit of parts.next) await unit.passivate(deadline.ctx);
     ctx.faults.at('cutover.RB_HOLD.done');
     assertInTime(ctx, deadline, 'RB_HOLD');
 

@@ -26,6 +26,8 @@ export interface CutoverParts {
   readonly legacy: readonly Unit[];
   readonly writers: readonly Unit[];
   readonly next: readonly Unit[];
+  /** False for a slice: then the units serve others too, whichever side has it. */
+  readonly isWhole: boolean;
   readonly limits: Plan['cutover'];
   readonly emit: (event: ChangeoverEvent) => void;
 }

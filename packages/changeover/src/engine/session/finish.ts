@@ -3,7 +3,8 @@ import { ChangeoverError } from '../../errors.ts';
 import type { RunOutcome } from '../../plan/api.ts';
 import { undisturbed } from './hold.ts';
 import type { Parts } from './parts.ts';
-import { owning, requireRun } from './run.ts';
+import { ENDED, owning, requireRun } from './run.ts';
+import { assertAllMoved, assertNoneLeft } from './slices.ts';
 
 /** Ends the way back: the reverse sync stops, the legacy's units stay stopped, and nothing of ours is left in the stores. */
 export function finish(parts: Parts, signal: AbortSignal): Promise<RunOutcome> {
@@ -17,6 +18,8 @@ export function finish(parts: Parts, signal: AbortSignal): Promise<RunOutcome> {
         state: 'the legacy serves; run `changeover rollback` to the end',
       });
     }
+    await assertAllMoved(ctx, parts, 'finish');
+    assertNoneLeft(parts, 'finish', ({ status }) => !ENDED.includes(status), 'every slice to be finished');
     parts.emit({ event: 'stage', stage: 'cleanup', status: 'started' });
     await parts.data.installEpoch(ctx);
     // The last writes still reach the legacy's stores, so that its archive is complete.
@@ -25,7 +28,8 @@ export function finish(parts: Parts, signal: AbortSignal): Promise<RunOutcome> {
       if (applied === 0 && pending === 0) break;
     }
     // A legacy on files was stopped at the cutover; whoever has its address by now is somebody else.
-    if (parts.data.fencedBy('legacy') === 'store') for (const unit of parts.plan.legacy.units) await unit.stop(ctx);
+    const endsLegacy = parts.slice === null && parts.data.fencedBy('legacy') === 'store';
+    if (endsLegacy) for (const unit of parts.plan.legacy.units) await unit.stop(ctx);
     await parts.data.uninstall(ctx, { emptyTarget: false }, undisturbed(ctx, parts, owner));
     owner.setRunStatus(run.id, 'finished');
     owner.progress(run.id, 1, 0);
@@ -44,17 +48,18 @@ export async function uninstall(parts: Parts, signal: AbortSignal): Promise<{ re
     const run = parts.journal.currentRun();
     if (run !== null)
       requireRun(parts, 'uninstall', ['finished', 'rolled_back', 'failed'], 'a run that is finished or rolled back');
+    assertNoneLeft(parts, 'uninstall', ({ status }) => !ENDED.includes(status), 'no slice on its way');
     await parts.data.installEpoch(ctx);
     const footprint = await parts.data.uninstall(ctx, { emptyTarget: false }, undisturbed(ctx, parts, owner));
     removed.push(...footprint.map(({ where, adds }) => `${where}: ${adds}`));
-    if (await parts.gateway.isRunning(ctx)) {
+    if (parts.slice === null && (await parts.gateway.isRunning(ctx))) {
       await parts.gateway.stop(ctx);
       removed.push(`gateway on ${parts.gateway.listen.host}:${parts.gateway.listen.port}`);
     }
   });
   await parts.data.close();
   parts.journal.close();
-  await rm(parts.stateDir, { recursive: true, force: true });
-  removed.push(`state folder ${parts.stateDir}`);
+  await rm(parts.journalDir, { recursive: true, force: true });
+  removed.push(`state folder ${parts.journalDir}`);
   return { removed };
 }

@@ -158,7 +158,7 @@ export function heartbeatFile(stateDir: string): string {
 }
 
 async function beat(parts: Parts): Promise<void> {
-  const file = heartbeatFile(parts.stateDir);
+  const file = heartbeatFile(parts.journalDir);
   await writeFile(
     `${file}.tmp`,
     JSON.stringify({ pid: process.pid, atMonotonicMs: Math.round(parts.clock.monotonicMs()) }),

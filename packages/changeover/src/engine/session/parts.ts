@@ -1,4 +1,4 @@
-import type { ChangeoverEvent } from '../../plan/api.ts';
+import type { ChangeoverEvent, RunStatus, SliceStatus } from '../../plan/api.ts';
 import type { Clock, Faults } from '../../plan/context.ts';
 import type { Plan } from '../../plan/plan.ts';
 import type { DataPort, GatewayPort, SettingsPort, SnapshotPort } from '../../plan/ports.ts';
@@ -15,6 +15,14 @@ export interface Parts {
   readonly configFile: string;
   readonly root: string;
   readonly stateDir: string;
+  /** The slice that all this is about; null for what belongs to none. */
+  readonly slice: string | null;
+  /** Where the journal is: the state folder, or the slice's part of it. */
+  readonly journalDir: string;
+  /** How every slice that was begun stands. Reads their journals. */
+  readonly slices: () => readonly SliceStatus[];
+  /** How the run of what belongs to no slice stands; null before it. */
+  readonly restStatus: () => RunStatus | null;
   readonly journal: Journal;
   readonly data: DataPort;
   readonly gateway: GatewayPort;
@@ -27,7 +35,7 @@ export interface Parts {
 }
 
 export function cutoverParts(parts: Parts, owner: Owner): CutoverParts {
-  const { journal, data, gateway, settings, plan, emit } = parts;
+  const { journal, data, gateway, settings, plan, emit, slice } = parts;
   return {
     journal: {
       authority: () => journal.authority(),
@@ -37,10 +45,12 @@ export function cutoverParts(parts: Parts, owner: Owner): CutoverParts {
     },
     data,
     gateway,
-    settings,
-    legacy: plan.legacy.units,
-    writers: plan.legacy.writers,
+    // What belongs to no slice stays as it is when one goes its way: the legacy serves the others, and so do its writers.
+    settings: slice === null ? settings : null,
+    legacy: slice === null ? plan.legacy.units : [],
+    writers: slice === null ? plan.legacy.writers : [],
     next: plan.next.units,
+    isWhole: slice === null,
     limits: plan.cutover,
     emit,
   };

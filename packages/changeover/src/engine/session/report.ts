@@ -72,6 +72,8 @@ export async function statusOf(ctx: Context, parts: Parts): Promise<Status> {
   const lags = isPrepared ? await parts.data.lags(ctx) : [];
   return {
     plan: plan.name,
+    slice: parts.slice,
+    slices: parts.slice === null ? parts.slices() : [],
     planHash: parts.planHash,
     run:
       run === null
@@ -99,7 +101,7 @@ export async function statusOf(ctx: Context, parts: Parts): Promise<Status> {
       ...messages.filter(({ level }) => level === 'warning').map(({ text }) => text),
       ...lags.flatMap(({ store, warning }) => (warning === null ? [] : [`${store}: ${warning}`])),
     ],
-    nextCommand: nextCommand(run, authority),
+    nextCommand: nextCommand(run, authority) + (parts.slice === null ? '' : ` --slice ${quotedWord(parts.slice)}`),
   };
 }
 
@@ -116,6 +118,8 @@ async function writableSides(ctx: Context, parts: Parts, authority: Authority): 
       sides.push(side);
     }
   }
+  // Where all rows are of slices there is no store to ask.
+  if (sides.length === 2 && (await parts.data.describe(ctx)).length === 0) return [authority.side];
   return sides;
 }
 
@@ -157,13 +161,18 @@ async function unitsOf(ctx: Context, parts: Parts, side: Side): Promise<Status['
 async function keeperOf(parts: Parts): Promise<Status['keeper']> {
   let text: string;
   try {
-    text = await readFile(heartbeatFile(parts.stateDir), 'utf8');
+    text = await readFile(heartbeatFile(parts.journalDir), 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw error;
   }
   const { pid, atMonotonicMs } = JSON.parse(text) as { pid: number; atMonotonicMs: number };
   return { pid, aliveMsAgo: Math.max(0, Math.round(parts.clock.monotonicMs() - atMonotonicMs)) };
+}
+
+/** As one types it in a shell. */
+function quotedWord(word: string): string {
+  return /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 function nextCommand(run: Run | null, authority: Authority): string {

@@ -6,6 +6,7 @@ import type { Context } from '../../plan/context.ts';
 import type { SetupCommand } from '../../plan/plan.ts';
 import { catchUpUntilClose } from '../cutover/evidence.ts';
 import { SETTINGS_HASH } from '../cutover/parts.ts';
+import type { Finding } from '../../plan/words.ts';
 import type { Owner } from '../ownership.ts';
 import type { Step } from '../steps.ts';
 import { undisturbed } from './hold.ts';
@@ -20,7 +21,7 @@ const OUTPUT_TAIL_CHARACTERS = 2000;
  * itself, and the gateway stays, because clients are connected to it.
  */
 export function runSteps(parts: Parts, owner: Pick<Owner, 'put' | 'setAuthority'>): Step[] {
-  const { data, gateway, settings, snapshot, plan } = parts;
+  const { data, gateway, settings, snapshot, plan, slice } = parts;
   const steps: Step[] = [
     {
       name: 'checkSystem',
@@ -140,8 +141,18 @@ export function runSteps(parts: Parts, owner: Pick<Owner, 'put' | 'setAuthority'
       probe: repeat,
     },
   );
-  return steps;
+  return slice === null ? steps : steps.filter(({ name }) => STEPS_OF_A_SLICE.has(name));
 }
+
+/** Everything else is done once, by the run that moves what belongs to no slice. */
+const STEPS_OF_A_SLICE = new Set([
+  'checkSystem',
+  'prepareData',
+  'copyData',
+  'verifyCopy',
+  'captureNext',
+  'verifyReady',
+]);
 
 /** The journal's key for what the new side lacked: `completeTables` adds to what is ours only. */
 const MISSING_TABLES = 'schema.missing';
@@ -205,13 +216,23 @@ async function checkSystem(ctx: Context, parts: Parts): Promise<void> {
 }
 
 /** What all parts find, in the order of the data path. */
-export async function allFindings(ctx: Context, parts: Parts) {
+export async function allFindings(ctx: Context, parts: Parts): Promise<Finding[]> {
   const { settings, data, snapshot } = parts;
+  if (parts.slice !== null) return [...tenantFindings(parts), ...(await data.check(ctx))];
   return [
     ...(await snapshot.check(ctx)),
     ...(settings === null ? [] : await settings.check(ctx)),
     ...(await data.check(ctx)),
   ];
+}
+
+/** Without knowing whose a request is, the gateway could send none of them to the other side. */
+function tenantFindings({ plan }: Parts): Finding[] {
+  if (plan.gateway.tenant !== undefined) return [];
+  const message = 'the plan does not say how a request is known to be of a slice';
+  const remedy =
+    "write gateway: { tenant: { header: 'x-network' } }, { query: 'network' } or { path: '/api/networks/' }";
+  return [{ level: 'error', about: 'gateway.tenant', message, remedy }];
 }
 
 async function startPassive(ctx: Context, parts: Parts): Promise<void> {

@@ -7,17 +7,18 @@ import { recover } from '../cutover/recover.ts';
 import { executeSteps } from '../execute.ts';
 import type { Owner } from '../ownership.ts';
 import type { Run } from '../runs.ts';
-import { ownedContext } from './context.ts';
+import { ownedContext, readContext } from './context.ts';
 import { isLeftHeld, releaseRequests } from './hold.ts';
 import { settleRun } from './keeper.ts';
 import { cutoverParts, type Parts } from './parts.ts';
 import { finishRestore, isRestoring } from './restore.ts';
 import { runSteps } from './run-steps.ts';
+import { assertKnown, assertMayMove } from './slices.ts';
 
 /** How long a command waits for the keeper, or for another command, to give way. */
 const OWNER_WAIT_MS = 15_000;
 
-const ENDED: readonly RunStatus[] = ['failed', 'rolled_back', 'finished'];
+export const ENDED: readonly RunStatus[] = ['failed', 'rolled_back', 'finished'];
 
 /** Owns the journal for one verb, and first settles what a dead runner left. */
 export async function owning<Result>(
@@ -47,8 +48,10 @@ export async function owning<Result>(
 }
 
 /** Does the run, or goes on with it, up to READY. */
-export function runToReady(parts: Parts, until: Stage | undefined, signal: AbortSignal): Promise<RunOutcome> {
+export async function runToReady(parts: Parts, until: Stage | undefined, signal: AbortSignal): Promise<RunOutcome> {
+  await assertKnown(readContext(parts, signal), parts);
   return owning(parts, 'run', signal, async (owner) => {
+    assertMayMove(parts, 'run', parts.restStatus());
     const run = currentOrNew(parts, owner);
     if (run.status === 'live' || run.status === 'ready') return { status: run.status, verdicts: [] };
     // The run may have been created just now, so the context is made again with its id.

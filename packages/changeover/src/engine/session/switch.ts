@@ -6,7 +6,8 @@ import { switchToNext, type SwitchResult } from '../cutover/forward.ts';
 import { undoSteps } from '../execute.ts';
 import type { Owner } from '../ownership.ts';
 import { cutoverParts, type Parts } from './parts.ts';
-import { owning, requireRun, runChecks } from './run.ts';
+import { ENDED, owning, requireRun, runChecks } from './run.ts';
+import { assertAllMoved, assertMayMove, assertNoneLeft } from './slices.ts';
 import { runSteps } from './run-steps.ts';
 
 /** The checks do not wait longer for the requests that were held. */
@@ -20,6 +21,8 @@ export function cutover(parts: Parts, signal: AbortSignal): Promise<CutoverResul
     if (run.status === 'live')
       return resultOf(parts, 'next', { verdicts: await validate(ctx, parts), reverted: null, heldMs: 0 });
     owner.checkPlan(parts.planHash, parts.planSpec);
+    assertMayMove(parts, 'cutover', parts.restStatus());
+    await assertAllMoved(ctx, parts, 'cutover');
     parts.emit({ event: 'stage', stage: 'cutover', status: 'started' });
     const switched = await switchToNext(ctx, cutoverParts(parts, owner));
     if (switched.reverted !== null) {
@@ -76,6 +79,12 @@ function messageOf(reverted: unknown): string {
 export function rollback(parts: Parts, signal: AbortSignal): Promise<RunOutcome> {
   return owning(parts, 'rollback', signal, async (owner, ctx) => {
     requireRun(parts, 'rollback', ['running', 'ready', 'paused', 'live', 'failed'], 'a run that is not finished');
+    assertNoneLeft(
+      parts,
+      'rollback',
+      ({ status }) => !ENDED.includes(status),
+      'no slice on its way or on the new side',
+    );
     await parts.data.installEpoch(ctx);
     const isOnNext = parts.journal.authority().side === 'next';
     if (isOnNext) {

@@ -3,7 +3,8 @@ import { ChangeLog } from './change-log.ts';
 import type { PostgresConnection } from './connection.ts';
 import type { PostgresShape } from './shape.ts';
 import type { Session } from './session.ts';
-import { CAPTURE_TRIGGER, TRUNCATE_TRIGGER, captureFunctionSql, captureTriggerSql } from './triggers.ts';
+import type { Own } from './own.ts';
+import { captureFunctionSql, captureTrigger, captureTriggerSql, truncateTrigger, type SliceRows } from './triggers.ts';
 
 type ShapeOf = (table: string) => Promise<PostgresShape>;
 
@@ -12,10 +13,19 @@ export class PostgresCapture implements Capture {
   readonly #connection: PostgresConnection;
   readonly #log: ChangeLog;
   readonly #freshShapeOf: ShapeOf;
+  readonly #sliceRows: () => Promise<SliceRows | null>;
+  readonly #fingerprint: (table: string) => string;
 
   /** @param freshShapeOf Reads the shape again: what is installed fits the table as it is now. */
-  constructor(connection: PostgresConnection, shapeOf: ShapeOf, freshShapeOf: ShapeOf) {
+  constructor(
+    connection: PostgresConnection,
+    shapeOf: ShapeOf,
+    freshShapeOf: ShapeOf,
+    sliceRows: () => Promise<SliceRows | null>,
+  ) {
     this.#connection = connection;
+    this.#sliceRows = sliceRows;
+    this.#fingerprint = (table) => fingerprintSql(table, connection.own);
     this.#log = new ChangeLog(connection, shapeOf);
     this.#freshShapeOf = freshShapeOf;
   }
@@ -28,7 +38,9 @@ export class PostgresCapture implements Capture {
     const connection = this.#connection;
     const home = await connection.home();
     await this.#log.create();
-    const known = new Map((await this.#log.captured(fingerprintSql)).map(({ table, isIntact }) => [table, isIntact]));
+    const known = new Map(
+      (await this.#log.captured(this.#fingerprint)).map(({ table, isIntact }) => [table, isIntact]),
+    );
     for (const table of [...tables].sort()) {
       if (known.get(table) === true) continue;
       const shape = await this.#freshShapeOf(table);
@@ -53,13 +65,15 @@ export class PostgresCapture implements Capture {
 
   async intact(): Promise<readonly string[]> {
     if (!(await this.#log.exists())) return [];
-    const damaged = (await this.#log.captured(fingerprintSql)).filter(({ isIntact }) => !isIntact);
+    const damaged = (await this.#log.captured(this.#fingerprint)).filter(({ isIntact }) => !isIntact);
     for (const { table } of damaged) await this.#freshShapeOf(table);
     return damaged.map(({ table }) => `the triggers or the files of ${table} changed`);
   }
 
   async remove(): Promise<void> {
     if (!(await this.#log.exists())) return;
+    const { own } = this.#connection;
+    const [CAPTURE_TRIGGER, TRUNCATE_TRIGGER] = [captureTrigger(own), truncateTrigger(own)];
     const home = await this.#connection.home();
     const tables = await this.#connection.main.query(
       `SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger
@@ -73,8 +87,8 @@ export class PostgresCapture implements Capture {
       );
     await this.#connection.change('changeover_changes', async (session) => {
       const functions = await session.query(
-        "SELECT oid::regprocedure::text FROM pg_proc WHERE proname LIKE 'changeover\\_capture\\_%' AND pronamespace = $1::regnamespace",
-        [home],
+        'SELECT oid::regprocedure::text FROM pg_proc WHERE starts_with(proname::text, $2) AND pronamespace = $1::regnamespace',
+        [home, `${own.prefix}_capture_`],
       );
       for (const [name] of functions) await session.query(`DROP FUNCTION ${name}`);
       await this.#log.drop(session);
@@ -82,14 +96,17 @@ export class PostgresCapture implements Capture {
   }
 
   async #installTable(session: Session, home: string, shape: PostgresShape, wasCaptured: boolean): Promise<void> {
+    const { own } = this.#connection;
+    const [CAPTURE_TRIGGER, TRUNCATE_TRIGGER] = [captureTrigger(own), truncateTrigger(own)];
+    const rows = await this.#sliceRows();
     await session.query(`LOCK TABLE ${shape.qualified} IN SHARE ROW EXCLUSIVE MODE`);
     const partitions = await partitionsOf(session, shape.qualified);
     for (const table of [shape.qualified, ...partitions])
       await session.query(`DROP TRIGGER IF EXISTS ${TRUNCATE_TRIGGER} ON ${table}`);
     await session.query(`DROP TRIGGER IF EXISTS ${CAPTURE_TRIGGER} ON ${shape.qualified}`);
-    await session.query(captureFunctionSql(home, shape));
-    for (const sql of captureTriggerSql(home, shape, partitions)) await session.query(sql);
-    await this.#log.record(session, shape, fingerprintSql, wasCaptured);
+    await session.query(captureFunctionSql(home, shape, own, rows));
+    for (const sql of captureTriggerSql(home, shape, partitions, own)) await session.query(sql);
+    await this.#log.record(session, shape, this.#fingerprint, wasCaptured);
   }
 }
 
@@ -108,7 +125,7 @@ export async function partitionsOf(session: Session, qualified: string): Promise
  * A table's identity, files, columns, partitions and our triggers on it, as one text. A table that was rebuilt or rewritten, and a trigger that was
  * dropped, disabled or replaced, all change it.
  */
-function fingerprintSql(table: string): string {
+function fingerprintSql(table: string, own: Own): string {
   return `(
     WITH own AS (
       SELECT to_regclass(${table})::oid AS oid
@@ -120,5 +137,5 @@ function fingerprintSql(table: string): string {
        FROM pg_attribute a WHERE a.attrelid = to_regclass(${table}) AND a.attnum > 0 AND NOT a.attisdropped),
       (SELECT string_agg(concat_ws(':', t.tgrelid, t.tgenabled, pg_get_triggerdef(t.oid), md5(p.prosrc)), ',' ORDER BY t.tgrelid, t.tgname)
        FROM own JOIN pg_trigger t ON t.tgrelid = own.oid JOIN pg_proc p ON p.oid = t.tgfoid
-       WHERE t.tgname IN ('${CAPTURE_TRIGGER}', '${TRUNCATE_TRIGGER}')))))`;
+       WHERE t.tgname IN ('${captureTrigger(own)}', '${truncateTrigger(own)}')))))`;
 }

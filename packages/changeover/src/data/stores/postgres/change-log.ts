@@ -28,26 +28,24 @@ export class ChangeLog {
 
   async create(): Promise<void> {
     if (await this.exists()) return;
-    const home = await this.#connection.home();
+    const [changes, captured] = await this.#names();
     await this.#connection.change('changeover_changes', (session) =>
       session.query(`
-        CREATE TABLE IF NOT EXISTS ${home}.changeover_changes (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), tbl text NOT NULL, key text[]);
-        CREATE TABLE IF NOT EXISTS ${home}.changeover_captured (tbl text PRIMARY KEY, fingerprint text NOT NULL);
-        REVOKE ALL ON ${home}.changeover_changes, ${home}.changeover_captured FROM PUBLIC`),
+        CREATE TABLE IF NOT EXISTS ${changes} (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), tbl text NOT NULL, key text[]);
+        CREATE TABLE IF NOT EXISTS ${captured} (tbl text PRIMARY KEY, fingerprint text NOT NULL);
+        REVOKE ALL ON ${changes}, ${captured} FROM PUBLIC`),
     );
   }
 
   async exists(): Promise<boolean> {
-    const home = await this.#connection.home();
-    const [row] = await this.#connection.main.query('SELECT to_regclass($1) IS NOT NULL', [
-      `${home}.changeover_captured`,
-    ]);
+    const [, captured] = await this.#names();
+    const [row] = await this.#connection.main.query('SELECT to_regclass($1) IS NOT NULL', [captured]);
     return row?.[0] === 't';
   }
 
   async pending(limit: number): Promise<ChangeBatch> {
     const { main } = this.#connection;
-    const log = `${await this.#connection.home()}.changeover_changes`;
+    const [log] = await this.#names();
     const logged = await main.query(`SELECT id, tbl, to_json(key) FROM ${log} LIMIT ${limit}`);
     const [counted] =
       logged.length < limit
@@ -74,25 +72,25 @@ export class ChangeLog {
 
   /** Inside the lock this belongs to the lock's transaction: when that is rolled back, the changes are pending again. */
   async acknowledge(batch: ChangeBatch): Promise<void> {
-    const log = `${await this.#connection.home()}.changeover_changes`;
+    const [log] = await this.#names();
     await this.#connection.main.query(`DELETE FROM ${log} WHERE id = ANY ($1::uuid[])`, [batch.token as Token]);
   }
 
   /** The tables that are captured. */
   async tables(): Promise<string[]> {
-    const home = await this.#connection.home();
-    const names = await this.#connection.main.query(`SELECT tbl FROM ${home}.changeover_captured ORDER BY tbl`);
+    const [, captured] = await this.#names();
+    const names = await this.#connection.main.query(`SELECT tbl FROM ${captured} ORDER BY tbl`);
     return names.map(([name]) => name ?? '');
   }
 
   /** The tables that are captured, and whether what `fingerprint` gives for each is still what it was. */
   async captured(fingerprint: (table: string) => string): Promise<{ table: string; isIntact: boolean }[]> {
-    const home = await this.#connection.home();
+    const [, log] = await this.#names();
     const captured: { table: string; isIntact: boolean }[] = [];
     for (const table of await this.tables()) {
       const shape = await this.#shapeOf(table);
       const [row] = await this.#connection.main.query(
-        `SELECT fingerprint = ${fingerprint('$2')} FROM ${home}.changeover_captured WHERE tbl = $1`,
+        `SELECT fingerprint = ${fingerprint('$2')} FROM ${log} WHERE tbl = $1`,
         [table, shape.qualified],
       );
       captured.push({ table, isIntact: row?.[0] === 't' });
@@ -110,17 +108,21 @@ export class ChangeLog {
     fingerprint: (table: string) => string,
     wasCaptured: boolean,
   ): Promise<void> {
-    const home = await this.#connection.home();
-    if (wasCaptured) await session.query(`INSERT INTO ${home}.changeover_changes (tbl) VALUES ($1)`, [shape.name]);
+    const [changes, captured] = await this.#names();
+    if (wasCaptured) await session.query(`INSERT INTO ${changes} (tbl) VALUES ($1)`, [shape.name]);
     await session.query(
-      `INSERT INTO ${home}.changeover_captured VALUES ($1, ${fingerprint('$2')})
+      `INSERT INTO ${captured} VALUES ($1, ${fingerprint('$2')})
        ON CONFLICT (tbl) DO UPDATE SET fingerprint = excluded.fingerprint`,
       [shape.name, shape.qualified],
     );
   }
 
   async drop(session: Session): Promise<void> {
-    const home = await this.#connection.home();
-    await session.query(`DROP TABLE IF EXISTS ${home}.changeover_changes, ${home}.changeover_captured`);
+    const [changes, captured] = await this.#names();
+    await session.query(`DROP TABLE IF EXISTS ${changes}, ${captured}`);
+  }
+
+  async #names(): Promise<[changes: string, captured: string]> {
+    return [await this.#connection.ours('changes'), await this.#connection.ours('captured')];
   }
 }

@@ -7,12 +7,16 @@ import { identitySql } from './logical/capture.ts';
 import type { PostgresShape } from './shape.ts';
 import { literal, quoted } from './text.ts';
 import {
-  CAPTURE_TRIGGER,
-  FENCE_TRIGGER,
+  captureTrigger,
+  fenceTrigger,
+  fenceTruncateTrigger,
   captureFunctionSql,
   captureTriggerSql,
   fenceFunctionSql,
   fenceTriggerSql,
+  sliceFenceFunctionSql,
+  sliceFenceTriggerSql,
+  type SliceRows,
 } from './triggers.ts';
 
 /** A transaction older than this keeps our triggers waiting. */
@@ -245,35 +249,45 @@ export async function footprintOfPostgres(
   shapeOf: ShapeOf,
   tables: readonly string[],
   { role, how }: Use,
+  rows: SliceRows | null,
 ): Promise<Footprint[]> {
+  const { own: names } = connection;
   const home = await connection.home();
   const right = `CREATE on schema ${home}`;
   const own = (name: string): Footprint => ({
     where: connection.store,
-    adds: `table ${home}.${name}`,
+    adds: `table ${home}.${names.prefix}_${name}`,
     right,
-    removal: `DROP TABLE ${home}.${name}`,
+    removal: `DROP TABLE ${home}.${names.prefix}_${name}`,
   });
-  const footprint = [own('changeover_gate'), own('changeover_ledger')];
-  if (role === 'source') footprint.push(own('changeover_changes'), own('changeover_captured'));
+  const footprint = [own('gate'), own('ledger')];
+  if (role === 'source') footprint.push(own('changes'), own('captured'));
   const isLog = role === 'source' && how === 'log';
-  if (isLog) footprint.push(own('changeover_slot'), ...slotFootprint(connection.store));
-  footprint.push({
-    where: connection.store,
-    adds: fenceFunctionSql(home),
-    right,
-    removal: `DROP FUNCTION ${home}.changeover_fence()`,
-  });
+  if (isLog) footprint.push(own('slot'), ...slotFootprint(connection.store));
+  if (rows === null)
+    footprint.push({
+      where: connection.store,
+      adds: fenceFunctionSql(home),
+      right,
+      removal: `DROP FUNCTION ${home}.changeover_fence()`,
+    });
   for (const table of tables) {
     const shape = await shapeOf(table);
     const partitions = await partitionsOf(connection.main, shape.qualified);
     const statements = [
       ...(role === 'source' && !isLog
-        ? [captureFunctionSql(home, shape), ...captureTriggerSql(home, shape, partitions)]
+        ? [captureFunctionSql(home, shape, names, rows), ...captureTriggerSql(home, shape, partitions, names)]
         : []),
-      ...fenceTriggerSql(home, [shape.qualified, ...partitions]),
+      ...(rows === null
+        ? fenceTriggerSql(home, [shape.qualified, ...partitions])
+        : [sliceFenceFunctionSql(home, shape, names, rows), ...sliceFenceTriggerSql(home, shape, partitions, names)]),
     ];
-    const removal = `DROP TRIGGER ${quoted(CAPTURE_TRIGGER)} ON ${shape.qualified}; DROP TRIGGER ${quoted(FENCE_TRIGGER)} ON ${shape.qualified}`;
+    const triggers = [
+      captureTrigger(names),
+      fenceTrigger(names),
+      ...(rows === null ? [] : [fenceTruncateTrigger(names)]),
+    ];
+    const removal = triggers.map((name) => `DROP TRIGGER ${quoted(name)} ON ${shape.qualified}`).join('; ');
     for (const adds of statements)
       footprint.push({ where: `${connection.store}: ${table}`, adds, right: `owner of ${shape.qualified}`, removal });
   }

@@ -1,5 +1,6 @@
 import { ChangeoverError } from '../../../errors.ts';
 import type { Context } from '../../../plan/context.ts';
+import { WHOLE, type Own } from './own.ts';
 import { LOCK_TIMEOUT_MS, Session, sqlState } from './session.ts';
 import { quoted } from './text.ts';
 
@@ -31,8 +32,15 @@ export class PostgresConnection {
 
   /** True where changes are read from the log: our own transactions then say in it that they are ours. */
   readonly #marksWrites: boolean;
+  readonly own: Own;
 
-  constructor(url: string, store: string, ctx: Context, options: { readonly marksWrites: boolean }) {
+  constructor(
+    url: string,
+    store: string,
+    ctx: Context,
+    options: { readonly marksWrites: boolean; readonly own?: Own },
+  ) {
+    this.own = options.own ?? WHOLE;
     this.store = store;
     this.ctx = ctx;
     this.#marksWrites = options.marksWrites;
@@ -65,6 +73,11 @@ export class PostgresConnection {
     return this.#home;
   }
 
+  /** The name of a table or function of ours, with its schema. */
+  async ours(name: string): Promise<string> {
+    return `${await this.home()}.${this.own.prefix}_${name}`;
+  }
+
   /** True where we may switch off foreign keys and the application's triggers for our own transactions. */
   async canActAsReplica(): Promise<boolean> {
     if (this.#canActAsReplica !== null) return this.#canActAsReplica;
@@ -79,24 +92,24 @@ export class PostgresConnection {
   }
 
   async prepare(): Promise<void> {
-    const home = await this.home();
+    const [gate, ledger] = [await this.ours('gate'), await this.ours('ledger')];
     if (!(await this.hasGate()))
       await this.main.alone(() =>
         this.main.transaction(async () => {
           await this.main.query(`
-            CREATE TABLE IF NOT EXISTS ${home}.changeover_gate (id int PRIMARY KEY CHECK (id = 1), epoch bigint NOT NULL);
-            CREATE TABLE IF NOT EXISTS ${home}.changeover_ledger (
+            CREATE TABLE IF NOT EXISTS ${gate} (id int PRIMARY KEY CHECK (id = 1), epoch bigint NOT NULL);
+            CREATE TABLE IF NOT EXISTS ${ledger} (
               run text, sync text, tbl text, seq int, last_key text, rows int NOT NULL, hash text NOT NULL, complete boolean NOT NULL,
               PRIMARY KEY (run, sync, tbl, seq));
-            INSERT INTO ${home}.changeover_gate VALUES (1, 0) ON CONFLICT DO NOTHING;
-            REVOKE ALL ON ${home}.changeover_gate, ${home}.changeover_ledger FROM PUBLIC`);
+            INSERT INTO ${gate} VALUES (1, 0) ON CONFLICT DO NOTHING;
+            REVOKE ALL ON ${gate}, ${ledger} FROM PUBLIC`);
         }),
       );
     await this.installEpoch(this.#epoch);
   }
 
   async hasGate(): Promise<boolean> {
-    const [row] = await this.main.query('SELECT to_regclass($1) IS NOT NULL', [`${await this.home()}.changeover_gate`]);
+    const [row] = await this.main.query('SELECT to_regclass($1) IS NOT NULL', [await this.ours('gate')]);
     return row?.[0] === 't';
   }
 
@@ -107,7 +120,7 @@ export class PostgresConnection {
   async installEpoch(epoch: number): Promise<void> {
     this.#epoch = epoch;
     if (!(await this.hasGate()) || (await this.#gateEpoch()) >= epoch) return;
-    const gate = `${await this.home()}.changeover_gate`;
+    const gate = await this.ours('gate');
     await this.writer.patiently('changeover_gate', EPOCH_TIMEOUT_MS, async () => {
       try {
         await this.writer.alone(() =>
@@ -151,9 +164,14 @@ export class PostgresConnection {
    * A transaction that changes the schema under short locks, on behalf of the epoch that was installed last. Inside the lock it is part of
    * the lock's transaction.
    */
-  async change<T>(tables: string, work: (session: Session) => Promise<T>, beforeCommit?: () => void): Promise<T> {
+  async change<T>(
+    tables: string,
+    work: (session: Session) => Promise<T>,
+    beforeCommit?: () => void,
+    timeoutMs = DDL_TIMEOUT_MS,
+  ): Promise<T> {
     if (this.#isLocked) return work(this.main);
-    return this.main.patiently(tables, DDL_TIMEOUT_MS, () =>
+    return this.main.patiently(tables, timeoutMs, () =>
       this.main.alone(() =>
         this.main.transaction(async () => {
           await this.main.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
@@ -224,8 +242,8 @@ export class PostgresConnection {
 
   /** Inside a transaction: holds the gate until it ends. A dead owner's process finds a higher epoch here and changes nothing. */
   async passGate(session: Session, epoch: number): Promise<void> {
-    const gate = `${await this.home()}.changeover_gate`;
-    await session.query("SELECT set_config('application_name', $1, true)", [`changeover epoch ${epoch}`]);
+    const gate = await this.ours('gate');
+    await session.query("SELECT set_config('application_name', $1, true)", [`${this.own.prefix} epoch ${epoch}`]);
     const [row] = await session.query(`SELECT epoch FROM ${gate} FOR SHARE`);
     const current = Number(row?.[0]);
     if (current > epoch) throw new ChangeoverError('CHG_DATA_EPOCH_STALE', { store: this.store, epoch, gate: current });
@@ -239,7 +257,7 @@ export class PostgresConnection {
 
   async #gateEpoch(): Promise<number> {
     try {
-      const [row] = await this.main.query(`SELECT epoch FROM ${await this.home()}.changeover_gate`);
+      const [row] = await this.main.query(`SELECT epoch FROM ${await this.ours('gate')}`);
       return Number(row?.[0]);
     } catch (error) {
       if (sqlState(error) === UNDEFINED_TABLE) return 0;
@@ -251,7 +269,7 @@ export class PostgresConnection {
     await this.main.query(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
        WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
-         AND substring(application_name FROM '^changeover epoch (\\d+)$')::bigint < $1`,
+         AND substring(application_name FROM '^${this.own.prefix} epoch (\\d+)$')::bigint < $1`,
       [String(epoch)],
     );
   }

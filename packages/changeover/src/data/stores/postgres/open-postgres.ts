@@ -23,7 +23,17 @@ import { LogicalCapture } from './logical/capture.ts';
 import { setSequences } from './sequences.ts';
 import { sqlState, type Session } from './session.ts';
 import { columnOf, lastFirst, orderOf, readKey, readShape, selection, within, type PostgresShape } from './shape.ts';
-import { FENCE_TRIGGER, fenceFunctionSql, fenceTriggerSql } from './triggers.ts';
+import type { Belonging } from '../../slices/belonging.ts';
+import { belongingOf, WHOLE, type Own } from './own.ts';
+import {
+  fenceFunctionSql,
+  fenceTrigger,
+  fenceTriggerSql,
+  fenceTruncateTrigger,
+  sliceFenceFunctionSql,
+  sliceFenceTriggerSql,
+  type SliceRows,
+} from './triggers.ts';
 import { canonicalRows, readRow, readRows, writeBatch } from './write.ts';
 
 /** How long the lock of the cutover tries; the hold's deadline is shorter than many a transaction. */
@@ -33,7 +43,7 @@ const LOCK_TIMEOUT_MS = 3_000;
 export class OpenPostgres implements OpenStore {
   readonly kind = 'postgres';
   readonly capture: Capture;
-  readonly bulk: BulkAddress;
+  readonly bulk?: BulkAddress;
   readonly schema: SchemaAccess = {
     query: (sql, values = []) => this.#connection.main.query(sql, values),
     change: async (statements, { isTrial = false, about } = {}) => {
@@ -46,15 +56,17 @@ export class OpenPostgres implements OpenStore {
   readonly #how: CaptureMethod;
   readonly #shapes = new Map<string, PostgresShape>();
 
-  constructor(url: string, name: string, ctx: Context, how: CaptureMethod) {
-    this.#connection = new PostgresConnection(url, name, ctx, { marksWrites: how === 'log' });
-    this.bulk = { kind: 'postgres', store: name, url, marksWrites: how === 'log' };
+  constructor(url: string, name: string, ctx: Context, how: CaptureMethod, own: Own = WHOLE) {
+    this.#connection = new PostgresConnection(url, name, ctx, { marksWrites: how === 'log', own });
+    // In bulk a table is read and written whole.
+    if (own.scope === null) this.bulk = { kind: 'postgres', store: name, url, marksWrites: how === 'log' };
     this.#how = how;
     const method = how === 'log' ? LogicalCapture : PostgresCapture;
     this.capture = new method(
       this.#connection,
       (table) => this.shape(table),
       (table) => this.#fresh(table, null),
+      () => this.#sliceRows(),
     );
   }
 
@@ -75,20 +87,24 @@ export class OpenPostgres implements OpenStore {
     computed: readonly Computed[] = [],
   ): Promise<Row[]> {
     const shape = await this.#reading(await this.#fresh(table, after), computed);
+    const where = await this.#ours(shape, within(shape, { after, upTo }));
     const rows = await this.#connection.main.query(
-      `SELECT ${selection(shape.columns)} FROM ${shape.qualified} AS t ${within(shape, { after, upTo })}
+      `SELECT ${selection(shape.columns)} FROM ${shape.qualified} AS t ${where}
        ORDER BY ${orderOf(shape)} LIMIT ${limit}`,
     );
     return rows.map((cells) => readRow(shape, cells));
   }
 
   async rows(table: string, keys: readonly Key[], computed: readonly Computed[] = []): Promise<Row[]> {
-    return readRows(this.#connection.main, await this.#reading(await this.shape(table), computed), keys);
+    const shape = await this.#reading(await this.shape(table), computed);
+    return readRows(this.#connection.main, shape, keys, await this.#slice());
   }
 
   async count(table: string): Promise<number> {
-    const { qualified } = await this.shape(table);
-    const [row] = await this.#connection.main.query(`SELECT count(*) FROM ${qualified}`);
+    const shape = await this.shape(table);
+    const [row] = await this.#connection.main.query(
+      `SELECT count(*) FROM ${shape.qualified} AS t ${await this.#ours(shape)}`,
+    );
     return Number(row?.[0]);
   }
 
@@ -96,7 +112,7 @@ export class OpenPostgres implements OpenStore {
     const shape = await this.shape(table);
     const columns = shape.key.map((name) => columnOf(shape, name));
     const [row] = await this.#connection.main.query(
-      `SELECT ${selection(columns)} FROM ${shape.qualified} ORDER BY ${lastFirst(shape)} LIMIT 1`,
+      `SELECT ${selection(columns)} FROM ${shape.qualified} AS t ${await this.#ours(shape)} ORDER BY ${lastFirst(shape)} LIMIT 1`,
     );
     return row === undefined ? null : readKey(shape, row);
   }
@@ -121,13 +137,13 @@ export class OpenPostgres implements OpenStore {
   async write(batch: WriteBatch): Promise<void> {
     const shapes = new Map<string, PostgresShape>();
     for (const { table } of batch.changes) shapes.set(table, await this.shape(table));
-    await writeBatch(this.#connection, shapes, batch);
+    await writeBatch(this.#connection, shapes, batch, await this.#slice());
   }
 
   async ledger(run: string, sync: string): Promise<LedgerEntry[]> {
     if (!(await this.#connection.hasGate())) return [];
     const rows = await this.#connection.main.query(
-      `SELECT tbl, seq, last_key, rows, hash, complete FROM ${await this.#connection.home()}.changeover_ledger
+      `SELECT tbl, seq, last_key, rows, hash, complete FROM ${await this.#connection.ours('ledger')}
        WHERE run = $1 AND sync = $2 ORDER BY tbl, seq`,
       [run, sync],
     );
@@ -137,12 +153,14 @@ export class OpenPostgres implements OpenStore {
   async empty(tables: readonly string[], epoch: number): Promise<void> {
     const { faults } = this.#connection.ctx;
     const shapes: PostgresShape[] = [];
-    for (const table of tables) shapes.push(await this.shape(table));
+    const slice = await this.#slice();
+    for (const table of slice?.childrenFirst(tables) ?? tables) shapes.push(await this.shape(table));
     await this.#connection.write(
       epoch,
       async (session) => {
-        for (const { qualified } of await childrenFirst(session, shapes))
-          await session.query(`DELETE FROM ${qualified}`);
+        // Without its parents nobody knows whose a row is, so their order decides where there are slices.
+        for (const shape of slice === null ? await childrenFirst(session, shapes) : shapes)
+          await session.query(`DELETE FROM ${shape.qualified} AS t ${await this.#ours(shape)}`);
       },
       () => {
         faults.at('data.empty.before_commit');
@@ -159,6 +177,11 @@ export class OpenPostgres implements OpenStore {
 
   async lock(tables: readonly string[]): Promise<StoreLock> {
     const connection = this.#connection;
+    // A lock on whole tables would keep the other slices waiting; the fence alone keeps this one out.
+    if (connection.own.scope !== null) {
+      await this.fence(tables, LOCK_TIMEOUT_MS);
+      return { fence: () => Promise.resolve(), release: () => this.unfence() };
+    }
     const shapes: PostgresShape[] = [];
     for (const table of tables) shapes.push(await this.shape(table));
     await this.#createFenceFunction();
@@ -182,7 +205,7 @@ export class OpenPostgres implements OpenStore {
     };
   }
 
-  async fence(tables: readonly string[]): Promise<void> {
+  async fence(tables: readonly string[], timeoutMs?: number): Promise<void> {
     const { ctx } = this.#connection;
     const shapes: PostgresShape[] = [];
     for (const table of [...tables].sort()) shapes.push(await this.shape(table));
@@ -199,6 +222,7 @@ export class OpenPostgres implements OpenStore {
       () => {
         ctx.faults.at('data.fence.before_commit');
       },
+      timeoutMs,
     );
     ctx.faults.at('data.fence.committed');
   }
@@ -211,7 +235,9 @@ export class OpenPostgres implements OpenStore {
     await this.#connection.change(
       fenced.join(', '),
       async (session) => {
-        for (const table of fenced) await session.query(`ALTER TABLE ${table} DISABLE TRIGGER ${FENCE_TRIGGER}`);
+        for (const table of fenced)
+          for (const trigger of this.#fenceTriggers())
+            await session.query(`ALTER TABLE ${table} DISABLE TRIGGER ${trigger}`);
       },
       () => {
         ctx.faults.at('data.unfence.before_commit');
@@ -229,22 +255,30 @@ export class OpenPostgres implements OpenStore {
   }
 
   async footprint(tables: readonly string[], role: 'source' | 'target'): Promise<Footprint[]> {
-    return footprintOfPostgres(this.#connection, (table) => this.shape(table), tables, { role, how: this.#how });
+    const use = { role, how: this.#how };
+    return footprintOfPostgres(this.#connection, (table) => this.shape(table), tables, use, await this.#sliceRows());
   }
 
   async uninstall(): Promise<boolean> {
     if (!(await this.#connection.hasGate())) return false;
     for (const table of await this.#fences(false))
       await this.#connection.change(table, (session) =>
-        session.query(`DROP TRIGGER IF EXISTS ${FENCE_TRIGGER} ON ${table}`),
+        session.query(
+          this.#fenceTriggers()
+            .map((trigger) => `DROP TRIGGER IF EXISTS ${trigger} ON ${table}`)
+            .join('; '),
+        ),
       );
     await this.capture.remove();
-    const home = await this.#connection.home();
-    await this.#connection.change('changeover_gate', (session) =>
-      session.query(
-        `DROP FUNCTION IF EXISTS ${home}.changeover_fence(); DROP TABLE ${home}.changeover_ledger, ${home}.changeover_gate`,
-      ),
-    );
+    const [home, { prefix }] = [await this.#connection.home(), this.#connection.own];
+    await this.#connection.change('changeover_gate', async (session) => {
+      const functions = await session.query(
+        'SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = $1::regnamespace AND (proname = $2 OR starts_with(proname::text, $3))',
+        [home, `${prefix}_fence`, `${prefix}_fence_`],
+      );
+      for (const [name] of functions) await session.query(`DROP FUNCTION ${name}`);
+      await session.query(`DROP TABLE ${home}.${prefix}_ledger, ${home}.${prefix}_gate`);
+    });
     return true;
   }
 
@@ -252,16 +286,64 @@ export class OpenPostgres implements OpenStore {
     await this.#connection.close();
   }
 
+  async #slice(): Promise<Belonging | null> {
+    return belongingOf(this.#connection.own, (table) => this.shape(table));
+  }
+
+  async #sliceRows(): Promise<SliceRows | null> {
+    const { scope } = this.#connection.own;
+    const belonging = await this.#slice();
+    if (scope === null || belonging === null) return null;
+    const shapes = new Map<string, PostgresShape>();
+    for (const table of Object.keys(scope.tables)) shapes.set(table, await this.shape(table));
+    return { belonging, shapes };
+  }
+
+  /** The WHERE of a statement about a table `t`, with the condition of the slice. */
+  async #ours({ name }: PostgresShape, where = ''): Promise<string> {
+    const belongs = (await this.#slice())?.belongs(name, 't.') ?? null;
+    if (belongs === null) return where;
+    return where === '' ? `WHERE ${belongs}` : `${where} AND ${belongs}`;
+  }
+
+  #fenceTriggers(): string[] {
+    const { own } = this.#connection;
+    return own.scope === null ? [fenceTrigger(own)] : [fenceTrigger(own), fenceTruncateTrigger(own)];
+  }
+
   async #createFenceFunction(): Promise<void> {
+    if (this.#connection.own.scope !== null) return;
     const home = await this.#connection.home();
     await this.#connection.change('changeover_fence', (session) => session.query(fenceFunctionSql(home)));
   }
 
   async #createFence(session: Session, shapes: readonly PostgresShape[]): Promise<void> {
     const home = await this.#connection.home();
+    const rows = await this.#sliceRows();
+    if (rows !== null) return this.#createSliceFence(session, home, shapes, rows);
     for (const { qualified } of shapes)
       for (const sql of fenceTriggerSql(home, [qualified, ...(await partitionsOf(session, qualified))]))
         await session.query(sql);
+  }
+
+  /** All locks at once, and parents first, as a cascade takes them: writers go on until then, and none waits for us with what we wait for. */
+  async #createSliceFence(
+    session: Session,
+    home: string,
+    shapes: readonly PostgresShape[],
+    rows: SliceRows,
+  ): Promise<void> {
+    const { own } = this.#connection;
+    const statements: string[] = [];
+    for (const shape of shapes) {
+      const partitions = await partitionsOf(session, shape.qualified);
+      await session.query(sliceFenceFunctionSql(home, shape, own, rows));
+      statements.push(...sliceFenceTriggerSql(home, shape, partitions, own));
+    }
+    const order = rows.belonging.childrenFirst(shapes.map(({ name }) => name)).toReversed();
+    const locked = order.flatMap((table) => rows.shapes.get(table)?.qualified ?? []);
+    await session.query(`LOCK TABLE ${locked.join(', ')} IN SHARE ROW EXCLUSIVE MODE`);
+    await session.query(statements.join('; '));
   }
 
   /** Tables with our refusing trigger, quoted. */
@@ -269,7 +351,8 @@ export class OpenPostgres implements OpenStore {
     const rows = await this.#connection.main.query(
       `SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-       WHERE t.tgname = '${FENCE_TRIGGER}' ${onlyEnabled ? "AND t.tgenabled <> 'D'" : ''} ORDER BY 1`,
+       WHERE t.tgname = '${fenceTrigger(this.#connection.own)}'
+         ${onlyEnabled ? "AND t.tgenabled <> 'D'" : 'AND t.tgparentid = 0'} ORDER BY 1`,
     );
     return rows.map(([name]) => name ?? '');
   }

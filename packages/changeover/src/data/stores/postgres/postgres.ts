@@ -1,9 +1,10 @@
 import type { Context } from '../../../plan/context.ts';
 import { maskAddresses } from '../../../plan/spec.ts';
-import type { OpenStore, Store } from '../../../plan/stores.ts';
-import type { Json } from '../../../plan/words.ts';
+import type { OpenStore, SliceScope, Store } from '../../../plan/stores.ts';
+import type { Json, Side } from '../../../plan/words.ts';
 import type { CaptureMethod } from './change-log.ts';
 import { OpenPostgres } from './open-postgres.ts';
+import { ownOf } from './own.ts';
 
 /**
  * A Postgres database as a store of rows. Tables are named as the role's search_path finds them, or as `schema.table`.
@@ -29,6 +30,7 @@ class PostgresStore implements Store {
   readonly writes = 'rows';
   readonly kind = 'postgres';
   readonly fencedBy = 'store';
+  readonly hasSlices: boolean;
   readonly spec: Json;
   readonly #url: string;
   readonly #capture: CaptureMethod;
@@ -36,6 +38,8 @@ class PostgresStore implements Store {
   constructor(url: string, capture: CaptureMethod) {
     this.#url = url;
     this.#capture = capture;
+    // A slot reads the changes of all slices; only a trigger knows at the time of a change whose the row is.
+    this.hasSlices = capture === 'triggers';
     this.spec = { kind: 'postgres', url: maskAddresses(url), ...(capture === 'log' ? { capture } : {}) };
   }
 
@@ -46,7 +50,8 @@ class PostgresStore implements Store {
     return `postgres:${hostname}:${port || '5432'}${pathname}${options === null ? '' : `?${options}`}`;
   }
 
-  open(ctx: Context): Promise<OpenStore> {
-    return Promise.resolve(new OpenPostgres(this.#url, this.identity(), ctx, this.#capture));
+  open(ctx: Context, side: Side, slice?: SliceScope): Promise<OpenStore> {
+    const own = slice === undefined ? undefined : ownOf(slice, side);
+    return Promise.resolve(new OpenPostgres(this.#url, this.identity(), ctx, this.#capture, own));
   }
 }

@@ -1,6 +1,7 @@
 import { ChangeoverError } from '../../../errors.ts';
 import type { Key, LedgerEntry, Row, WriteBatch } from '../../../plan/stores.ts';
 import { UniqueConflict } from '../../conflict.ts';
+import { TAKEN_KEY, type Belonging } from '../../slices/belonging.ts';
 import { encodeKey, keyOf } from '../../values.ts';
 import { ROW_LOCK_TIMEOUT_MS, type PostgresConnection } from './connection.ts';
 import { LOCK_NOT_AVAILABLE, sqlState, type Cell, type Session } from './session.ts';
@@ -19,17 +20,23 @@ type Shapes = ReadonlyMap<string, PostgresShape>;
 type Displaced = ReadonlyMap<PostgresShape, readonly Key[]>;
 
 /** Writes a batch in one transaction. Throws `UniqueConflict` where rows outside the batch hold its unique values. */
-export async function writeBatch(connection: PostgresConnection, shapes: Shapes, batch: WriteBatch): Promise<void> {
+export async function writeBatch(
+  connection: PostgresConnection,
+  shapes: Shapes,
+  batch: WriteBatch,
+  slice: Belonging | null = null,
+): Promise<void> {
   const { faults } = connection.ctx;
-  const home = await connection.home();
+  const ledger = await connection.ours('ledger');
   const write = (displaced: Displaced, isBulk = false) =>
     connection.write(
       batch.epoch,
       async (session) => {
-        if (batch.ledger !== undefined && (await isInLedger(session, home, batch.ledger))) return;
+        if (batch.ledger !== undefined && (await isInLedger(session, ledger, batch.ledger))) return;
         if (isBulk) await copyRows(session, shapes, batch);
-        else await applyBatch(session, shapes, batch, displaced);
-        if (batch.ledger !== undefined) await addToLedger(session, home, batch.ledger);
+        else await applyBatch(session, shapes, batch, displaced, slice);
+        if (slice !== null) await assertOurs(connection, shapes, batch, slice);
+        if (batch.ledger !== undefined) await addToLedger(session, ledger, batch.ledger);
       },
       () => {
         faults.at('data.write.before_commit');
@@ -98,29 +105,67 @@ function copyCell(cell: Cell): string {
   return /[\\\t\n\r]/.test(cell) ? cell.replace(/[\\\t\n\r]/g, (found) => COPY_ESCAPES[found] ?? found) : cell;
 }
 
-async function applyBatch(session: Session, shapes: Shapes, batch: WriteBatch, displaced: Displaced): Promise<void> {
+async function applyBatch(
+  session: Session,
+  shapes: Shapes,
+  batch: WriteBatch,
+  displaced: Displaced,
+  slice: Belonging | null,
+): Promise<void> {
   const kept = new Map<string, Row>();
   for (const [shape, keys] of displaced) {
     for (const row of await readRows(session, shape, keys))
       kept.set(`${shape.name} ${encodeKey(keyOf(row, shape.key))}`, row);
-    await deleteRows(session, shape, keys);
+    await deleteRows(session, shape, keys, slice);
   }
   for (const { table, deletes } of batch.changes.toReversed())
-    await deleteRows(session, shapeOf(shapes, table), deletes);
+    await deleteRows(session, shapeOf(shapes, table), deletes, slice);
   for (const { table, upserts } of batch.changes) {
     const shape = shapeOf(shapes, table);
     const whole =
       kept.size === 0
         ? upserts
         : upserts.map((row) => ({ ...kept.get(`${table} ${encodeKey(keyOf(row, shape.key))}`), ...row }));
-    await upsertRows(session, shape, whole);
+    await upsertRows(session, shape, whole, slice);
   }
 }
 
-export async function readRows(session: Session, shape: PostgresShape, keys: readonly Key[]): Promise<Row[]> {
+/** A row of another slice that has the key of one of ours is never written over; then ours is refused, as a whole batch and later alone. */
+async function assertOurs(
+  connection: PostgresConnection,
+  shapes: Shapes,
+  batch: WriteBatch,
+  slice: Belonging,
+): Promise<void> {
+  for (const { table, upserts } of batch.changes) {
+    const shape = shapeOf(shapes, table);
+    const elsewhere = slice.elsewhere(table, 't.');
+    if (elsewhere === null || upserts.length === 0) continue;
+    const keys = upserts.map((row) => keyOf(row, shape.key));
+    const [taken] = await connection.writer.query(
+      `SELECT ${selection(
+        shape.key.map((column) => columnOf(shape, column)),
+        't.',
+      )} FROM ${shape.qualified} AS t JOIN ${given(shape.key)} ON ${matching(shape, shape.key)} WHERE ${elsewhere} LIMIT 1`,
+      columnsOf(keys, shape.key.length),
+    );
+    if (taken === undefined) continue;
+    const fields = { store: connection.store, table, key: encodeKey(readKey(shape, taken)), reason: TAKEN_KEY };
+    throw new ChangeoverError('CHG_DATA_ROW_REFUSED', fields);
+  }
+}
+
+export async function readRows(
+  session: Session,
+  shape: PostgresShape,
+  keys: readonly Key[],
+  slice: Belonging | null = null,
+): Promise<Row[]> {
   if (keys.length === 0) return [];
+  const belongs = slice?.belongs(shape.name, 't.') ?? null;
   const rows = await session.query(
-    `SELECT ${selection(shape.columns, 't.')} FROM ${shape.qualified} AS t JOIN ${given(shape.key)} ON ${matching(shape, shape.key)}`,
+    `SELECT ${selection(shape.columns, 't.')} FROM ${shape.qualified} AS t JOIN ${given(shape.key)} ON ${matching(shape, shape.key)}
+     ${belongs === null ? '' : `WHERE ${belongs}`}`,
     columnsOf(keys, shape.key.length),
   );
   return rows.map((cells) => readRow(shape, cells));
@@ -134,19 +179,35 @@ export function readRow(shape: PostgresShape, cells: readonly Cell[]): Row {
   return row;
 }
 
-async function deleteRows(session: Session, shape: PostgresShape, keys: readonly Key[]): Promise<void> {
+async function deleteRows(
+  session: Session,
+  shape: PostgresShape,
+  keys: readonly Key[],
+  slice: Belonging | null,
+): Promise<void> {
   if (keys.length === 0) return;
   await session.query(
-    `DELETE FROM ${shape.qualified} AS t USING ${given(shape.key)} WHERE ${matching(shape, shape.key)}`,
+    `DELETE FROM ${shape.qualified} AS t USING ${given(shape.key)} WHERE ${matching(shape, shape.key)}${unlessAnothers(slice, shape)}`,
     columnsOf(keys, shape.key.length),
   );
+}
+
+/** Keeps a statement off rows `t` of other slices. */
+function unlessAnothers(slice: Belonging | null, shape: PostgresShape): string {
+  const elsewhere = slice?.elsewhere(shape.name, 't.') ?? null;
+  return elsewhere === null ? '' : ` AND NOT (${elsewhere})`;
 }
 
 /**
  * Rows with the same columns go in one statement. The conflict target is the key alone. Rows that carry only some of the columns are updated
  * first, because an insert would be refused where another column must not be NULL.
  */
-async function upsertRows(session: Session, shape: PostgresShape, rows: readonly Row[]): Promise<void> {
+async function upsertRows(
+  session: Session,
+  shape: PostgresShape,
+  rows: readonly Row[],
+  slice: Belonging | null,
+): Promise<void> {
   const groups = new Map<string, Row[]>();
   for (const row of rows) {
     const id = JSON.stringify(Object.keys(row));
@@ -159,15 +220,16 @@ async function upsertRows(session: Session, shape: PostgresShape, rows: readonly
     const updates = columns
       .filter((column) => !shape.key.includes(column))
       .map((column) => `${quoted(column)} = excluded.${quoted(column)}`);
-    const action = updates.length === 0 ? 'NOTHING' : `UPDATE SET ${updates.join(', ')}`;
+    const unless = unlessAnothers(slice, shape).replace(' AND', ' WHERE');
+    const action = updates.length === 0 ? 'NOTHING' : `UPDATE SET ${updates.join(', ')}${unless}`;
     const values = columns.map((column) => cast(shape, columns, column)).join(', ');
     const isPartial = columns.length < shape.columns.length;
-    if (isPartial) await updateRows(session, shape, columns, group);
+    if (isPartial) await updateRows(session, shape, columns, group, slice);
     const isNew = isPartial
       ? `WHERE NOT EXISTS (SELECT FROM ${shape.qualified} AS t WHERE ${matching(shape, shape.key, columns)})`
       : '';
     await session.query(
-      `INSERT INTO ${shape.qualified} (${columns.map(quoted).join(', ')}) OVERRIDING SYSTEM VALUE
+      `INSERT INTO ${shape.qualified} AS t (${columns.map(quoted).join(', ')}) OVERRIDING SYSTEM VALUE
        SELECT ${values} FROM ${given(columns)} ${isNew} ON CONFLICT (${shape.key.map(quoted).join(', ')}) DO ${action}`,
       columns.map((column) => group.map((row) => writeValue(row[column] ?? null))),
     );
@@ -179,13 +241,14 @@ async function updateRows(
   shape: PostgresShape,
   columns: readonly string[],
   rows: readonly Row[],
+  slice: Belonging | null,
 ): Promise<void> {
   const updates = columns
     .filter((column) => !shape.key.includes(column))
     .map((column) => `${quoted(column)} = ${cast(shape, columns, column)}`);
   if (updates.length === 0) return;
   await session.query(
-    `UPDATE ${shape.qualified} AS t SET ${updates.join(', ')} FROM ${given(columns)} WHERE ${matching(shape, shape.key, columns)}`,
+    `UPDATE ${shape.qualified} AS t SET ${updates.join(', ')} FROM ${given(columns)} WHERE ${matching(shape, shape.key, columns)}${unlessAnothers(slice, shape)}`,
     columns.map((column) => rows.map((row) => writeValue(row[column] ?? null))),
   );
 }
@@ -324,7 +387,7 @@ async function named(
           await writer.query('SAVEPOINT one');
           try {
             await writer.query("SELECT set_config('changeover.epoch', $1, true)", [String(batch.epoch)]);
-            await upsertRows(writer, shape, [row]);
+            await upsertRows(writer, shape, [row], null);
           } catch (error) {
             const reason = error instanceof Error ? error.message : String(error);
             refused ??= { table, key: keyOf(row, shape.key), reason };
@@ -352,17 +415,19 @@ async function named(
   );
 }
 
-export async function isInLedger(session: Session, home: string, entry: LedgerEntry): Promise<boolean> {
-  const found = await session.query(
-    `SELECT FROM ${home}.changeover_ledger WHERE run = $1 AND sync = $2 AND tbl = $3 AND seq = $4`,
-    [entry.run, entry.sync, entry.table, String(entry.seq)],
-  );
+export async function isInLedger(session: Session, ledger: string, entry: LedgerEntry): Promise<boolean> {
+  const found = await session.query(`SELECT FROM ${ledger} WHERE run = $1 AND sync = $2 AND tbl = $3 AND seq = $4`, [
+    entry.run,
+    entry.sync,
+    entry.table,
+    String(entry.seq),
+  ]);
   return found.length > 0;
 }
 
-export async function addToLedger(session: Session, home: string, entry: LedgerEntry): Promise<void> {
+export async function addToLedger(session: Session, ledger: string, entry: LedgerEntry): Promise<void> {
   const { run, sync, table, seq, lastKey, rows, hash, complete } = entry;
-  await session.query(`INSERT INTO ${home}.changeover_ledger VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, [
+  await session.query(`INSERT INTO ${ledger} VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, [
     run,
     sync,
     table,

@@ -23,6 +23,9 @@ interface Token {
  */
 export class SqliteCapture implements Capture {
   readonly #connection: SqliteConnection;
+  /** Names of our two tables. */
+  readonly #log: string;
+  readonly #captured: string;
   readonly #watermarkFile: string;
   #watermark: { identity: string; id: number } | null = null;
   #pruned = 0;
@@ -31,7 +34,9 @@ export class SqliteCapture implements Capture {
 
   constructor(connection: SqliteConnection, fileId: string) {
     this.#connection = connection;
-    this.#watermarkFile = path.join(connection.ctx.stateDir, 'data', `watermark-${fileId}.json`);
+    this.#log = `${connection.own.prefix}_changes`;
+    this.#captured = `${connection.own.prefix}_captured`;
+    this.#watermarkFile = path.join(connection.own.folder(connection.ctx.stateDir), `watermark-${fileId}.json`);
   }
 
   async install(tables: readonly string[], { isLost } = { isLost: false }): Promise<void> {
@@ -43,12 +48,12 @@ export class SqliteCapture implements Capture {
       // A log that starts anew numbers its changes anew; a watermark of the former one must not hide them.
       if (!this.#exists()) connection.renewIdentity();
       connection.exec(`
-        CREATE TABLE IF NOT EXISTS changeover_changes (id INTEGER PRIMARY KEY AUTOINCREMENT, tbl TEXT NOT NULL, rescan INTEGER NOT NULL DEFAULT 0);
-        CREATE TABLE IF NOT EXISTS changeover_captured (tbl TEXT PRIMARY KEY, sql TEXT NOT NULL) WITHOUT ROWID;`);
+        CREATE TABLE IF NOT EXISTS ${this.#log} (id INTEGER PRIMARY KEY AUTOINCREMENT, tbl TEXT NOT NULL, rescan INTEGER NOT NULL DEFAULT 0);
+        CREATE TABLE IF NOT EXISTS ${this.#captured} (tbl TEXT PRIMARY KEY, sql TEXT NOT NULL) WITHOUT ROWID;`);
       const width = Math.max(...shapes.map((shape) => shape.key.length), 0);
-      const columns = connection.all("SELECT name FROM pragma_table_info('changeover_changes')").map(([name]) => name);
+      const columns = connection.all('SELECT name FROM pragma_table_info(?)', this.#log).map(([name]) => name);
       for (let slot = 0; slot < width; slot++)
-        if (!columns.includes(`k${slot}`)) connection.exec(`ALTER TABLE changeover_changes ADD COLUMN k${slot}`);
+        if (!columns.includes(`k${slot}`)) connection.exec(`ALTER TABLE ${this.#log} ADD COLUMN k${slot}`);
       for (const shape of shapes) this.#installTable(shape, isLost);
     });
     connection.ctx.faults.at('data.capture.installed');
@@ -63,15 +68,15 @@ export class SqliteCapture implements Capture {
     return connection.read(() => {
       if (!this.#exists()) return { changes: [], rescan: [], remaining: 0, token: { lastId: 0 } satisfies Token };
       const after = this.#readWatermark();
-      const slots = connection.all("SELECT name FROM pragma_table_info('changeover_changes')").length - 3;
+      const slots = connection.all('SELECT name FROM pragma_table_info(?)', this.#log).length - 3;
       const columns = Array.from({ length: slots }, (_, slot) => `, k${slot}`).join('');
       const logged = connection.all(
-        `SELECT id, tbl, rescan${columns} FROM changeover_changes WHERE id > ? ORDER BY id LIMIT ?`,
+        `SELECT id, tbl, rescan${columns} FROM ${this.#log} WHERE id > ? ORDER BY id LIMIT ?`,
         BigInt(after),
         BigInt(limit),
       );
       const lastId = Number(logged.at(-1)?.[0] ?? after);
-      const [highest] = connection.all('SELECT coalesce(max(id), 0) FROM changeover_changes');
+      const [highest] = connection.all(`SELECT coalesce(max(id), 0) FROM ${this.#log}`);
       return {
         ...this.#distinct(logged),
         remaining: Math.max(0, Number(highest?.[0]) - lastId),
@@ -99,7 +104,7 @@ export class SqliteCapture implements Capture {
       const now = version?.[0] as bigint;
       if (now === this.#intactAt) return [];
       const damages: string[] = [];
-      for (const [table, sql] of connection.all('SELECT tbl, sql FROM changeover_captured')) {
+      for (const [table, sql] of connection.all(`SELECT tbl, sql FROM ${this.#captured}`)) {
         const name = String(table);
         if (this.#tableSql(name) !== sql) damages.push(`table ${name} was changed`);
         else {
@@ -123,42 +128,46 @@ export class SqliteCapture implements Capture {
   drop(): void {
     const connection = this.#connection;
     const triggers = connection.all(
-      "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'changeover\\_capture\\_%' ESCAPE '\\'",
+      "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND substr(name, 1, length(?1)) = ?1",
+      `${connection.own.prefix}_capture_`,
     );
     for (const [name] of triggers) connection.exec(`DROP TRIGGER ${quoted(String(name))}`);
-    connection.exec('DROP TABLE IF EXISTS changeover_changes; DROP TABLE IF EXISTS changeover_captured');
+    connection.exec(`DROP TABLE IF EXISTS ${this.#log}; DROP TABLE IF EXISTS ${this.#captured}`);
   }
 
   #exists(): boolean {
-    return this.#connection.all("SELECT 1 FROM sqlite_schema WHERE name = 'changeover_captured'").length > 0;
+    return this.#connection.all('SELECT 1 FROM sqlite_schema WHERE name = ?', this.#captured).length > 0;
   }
 
   #installTable(shape: SqliteShape, isLost: boolean): void {
     const connection = this.#connection;
-    const known = connection.all('SELECT 1 FROM changeover_captured WHERE tbl = ?', shape.name).length > 0;
+    const known = connection.all(`SELECT 1 FROM ${this.#captured} WHERE tbl = ?`, shape.name).length > 0;
     const damaged = known && this.#damage(shape) !== null;
     if (known && !damaged) return;
-    for (const trigger of captureTriggers(shape)) {
+    for (const trigger of this.#triggers(shape)) {
       connection.exec(`DROP TRIGGER IF EXISTS ${quoted(trigger.name)}`);
       connection.exec(trigger.sql);
     }
     // Nobody knows what was written while the triggers were away.
-    if (damaged || isLost)
-      connection.statement('INSERT INTO changeover_changes (tbl, rescan) VALUES (?, 1)').run(shape.name);
-    connection.statement('INSERT OR REPLACE INTO changeover_captured VALUES (?, ?)').run(shape.name, shape.sql);
+    if (damaged || isLost) connection.statement(`INSERT INTO ${this.#log} (tbl, rescan) VALUES (?, 1)`).run(shape.name);
+    connection.statement(`INSERT OR REPLACE INTO ${this.#captured} VALUES (?, ?)`).run(shape.name, shape.sql);
   }
 
   /** What is wrong with the capture of one table; null where nothing is. */
   #damage(shape: SqliteShape): string | null {
     const connection = this.#connection;
-    const [captured] = connection.all('SELECT sql FROM changeover_captured WHERE tbl = ?', shape.name);
+    const [captured] = connection.all(`SELECT sql FROM ${this.#captured} WHERE tbl = ?`, shape.name);
     if (captured === undefined) return `table ${shape.name} is not captured`;
     if (captured[0] !== shape.sql) return `table ${shape.name} was changed`;
     const isMissing = ({ name, sql }: Trigger) =>
       connection.all("SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND name = ? AND sql = ?", name, sql)
         .length === 0;
-    const missing = captureTriggers(shape).find(isMissing);
+    const missing = this.#triggers(shape).find(isMissing);
     return missing === undefined ? null : `trigger ${missing.name} is missing or was changed`;
+  }
+
+  #triggers(shape: SqliteShape): Trigger[] {
+    return captureTriggers(shape, this.#connection.own, (table) => readShape(this.#connection, table).key);
   }
 
   #tableSql(table: string): unknown {
@@ -199,7 +208,7 @@ export class SqliteCapture implements Capture {
         Number(
           connection
             .statement(
-              'DELETE FROM changeover_changes WHERE id IN (SELECT id FROM changeover_changes WHERE id <= ? ORDER BY id LIMIT ?)',
+              `DELETE FROM ${this.#log} WHERE id IN (SELECT id FROM ${this.#log} WHERE id <= ? ORDER BY id LIMIT ?)`,
             )
             .run(BigInt(lastId), BigInt(PRUNE_ROWS)).changes,
         ),

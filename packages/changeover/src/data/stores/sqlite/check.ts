@@ -15,7 +15,15 @@ export function checkSqlite(
 ): Finding[] {
   const findings: Finding[] = [];
   const journal = String(connection.all('PRAGMA journal_mode')[0]?.[0]);
-  if (journal !== 'wal' && file.busyTimeoutMs === null)
+  if (connection.own.slice !== null && file.busyTimeoutMs === null)
+    findings.push({
+      level: 'error',
+      about: file.name,
+      message:
+        'while one slice is written by us, the others write to the same file: a writer that does not wait for locks would fail',
+      remedy: `let its writers wait, and declare it: sqlite(${literal(file.name)}, { busyTimeoutMs: 5000 })`,
+    });
+  else if (journal !== 'wal' && file.busyTimeoutMs === null)
     findings.push({
       level: role === 'source' ? 'error' : 'warning',
       about: file.name,
@@ -71,7 +79,7 @@ function checkTable(
       level: 'warning',
       about,
       message: `its triggers fire for moved rows too: ${triggers.join(', ')}`,
-      remedy: `let them skip our transactions: WHEN (SELECT bypass FROM changeover_gate) = 0`,
+      remedy: `let them skip our transactions: WHEN (SELECT bypass FROM ${connection.own.prefix}_gate) = 0`,
     });
   return findings;
 }
@@ -82,25 +90,27 @@ export function footprintOfSqlite(
   tables: readonly string[],
   role: 'source' | 'target',
 ): Footprint[] {
+  const { own } = connection;
   const right = `write access to ${file.name} and its folder`;
   const footprint: Footprint[] = [
     {
       where: file.name,
-      adds: 'tables changeover_gate and changeover_ledger',
+      adds: `tables ${own.prefix}_gate and ${own.prefix}_ledger`,
       right,
-      removal: 'DROP TABLE changeover_gate; DROP TABLE changeover_ledger',
+      removal: `DROP TABLE ${own.prefix}_gate; DROP TABLE ${own.prefix}_ledger`,
     },
   ];
   if (role === 'source')
     footprint.push({
       where: file.name,
-      adds: 'tables changeover_changes and changeover_captured',
+      adds: `tables ${own.prefix}_changes and ${own.prefix}_captured`,
       right,
-      removal: 'DROP TABLE changeover_changes; DROP TABLE changeover_captured',
+      removal: `DROP TABLE ${own.prefix}_changes; DROP TABLE ${own.prefix}_captured`,
     });
   for (const table of tables) {
     const shape = readShape(connection, table);
-    const triggers = [...(role === 'source' ? captureTriggers(shape) : []), ...fenceTriggers(table)];
+    const keyOf = (other: string) => readShape(connection, other).key;
+    const triggers = [...(role === 'source' ? captureTriggers(shape, own, keyOf) : []), ...fenceTriggers(shape, own)];
     for (const { name, sql } of triggers)
       footprint.push({ where: `${file.name}: ${table}`, adds: sql, right, removal: `DROP TRIGGER ${quoted(name)}` });
   }

@@ -3,6 +3,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { pathToFileURL } from 'node:url';
 import { ChangeoverError } from '../../../errors.ts';
 import type { Context } from '../../../plan/context.ts';
+import { WHOLE, type Own } from './own.ts';
 
 /** How long one of our transactions waits for another writer. The waiting is asynchronous, in steps of `RETRY_MS`. */
 const BUSY_TIMEOUT_MS = 10_000;
@@ -15,13 +16,13 @@ const SQLITE_BUSY = 5;
 const SQLITE_FULL = 13;
 
 /** Tables that make the gate: they exist from `prepare` on. */
-const GATE = `
-  CREATE TABLE IF NOT EXISTS changeover_gate (
+const gateSql = (prefix: string) => `
+  CREATE TABLE IF NOT EXISTS ${prefix}_gate (
     id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, bypass INTEGER NOT NULL, identity TEXT NOT NULL);
-  CREATE TABLE IF NOT EXISTS changeover_ledger (
+  CREATE TABLE IF NOT EXISTS ${prefix}_ledger (
     run TEXT NOT NULL, sync TEXT NOT NULL, tbl TEXT NOT NULL, seq INTEGER NOT NULL, last_key TEXT, rows INTEGER NOT NULL,
     hash TEXT NOT NULL, complete INTEGER NOT NULL, PRIMARY KEY (run, sync, tbl, seq)) WITHOUT ROWID;
-  INSERT OR IGNORE INTO changeover_gate VALUES (1, 0, 0, lower(hex(randomblob(16))));`;
+  INSERT OR IGNORE INTO ${prefix}_gate VALUES (1, 0, 0, lower(hex(randomblob(16))));`;
 
 /**
  * The one connection to a SQLite file, with its gate. Every write of ours is a transaction that first takes the write lock, then
@@ -30,6 +31,7 @@ const GATE = `
 export class SqliteConnection {
   readonly store: string;
   readonly ctx: Context;
+  readonly own: Own;
   readonly #file: string;
   readonly #inode: string | null;
   readonly #db: DatabaseSync;
@@ -38,7 +40,8 @@ export class SqliteConnection {
   #epoch: number;
   #isLocked = false;
 
-  constructor(file: string, store: string, ctx: Context) {
+  constructor(file: string, store: string, ctx: Context, own: Own = WHOLE) {
+    this.own = own;
     if (!existsSync(file)) throw new ChangeoverError('CHG_DATA_STORE_MISSING', { store });
     this.store = store;
     this.ctx = ctx;
@@ -128,9 +131,9 @@ export class SqliteConnection {
       this.#db.exec(this.#isLocked ? 'SAVEPOINT changeover' : 'BEGIN IMMEDIATE');
       try {
         this.#passGate(epoch);
-        this.#db.exec('UPDATE changeover_gate SET bypass = 1');
+        this.#db.exec(`UPDATE ${this.own.prefix}_gate SET bypass = 1`);
         const result = work();
-        this.#db.exec('UPDATE changeover_gate SET bypass = 0');
+        this.#db.exec(`UPDATE ${this.own.prefix}_gate SET bypass = 0`);
         beforeCommit?.();
         this.#db.exec(this.#isLocked ? 'RELEASE changeover' : 'COMMIT');
         return result;
@@ -174,7 +177,7 @@ export class SqliteConnection {
     if (!this.hasGate())
       await this.#briefly(() =>
         this.patiently(() => {
-          this.#db.exec(`BEGIN IMMEDIATE; ${GATE} COMMIT`);
+          this.#db.exec(`BEGIN IMMEDIATE; ${gateSql(this.own.prefix)} COMMIT`);
         }),
       );
     await this.installEpoch(this.#epoch);
@@ -188,7 +191,8 @@ export class SqliteConnection {
         try {
           this.#passGate(this.#epoch);
           work();
-          this.#db.exec('DROP TABLE changeover_ledger; DROP TABLE changeover_gate; COMMIT');
+          const { prefix } = this.own;
+          this.#db.exec(`DROP TABLE ${prefix}_ledger; DROP TABLE ${prefix}_gate; COMMIT`);
         } finally {
           if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
         }
@@ -204,17 +208,18 @@ export class SqliteConnection {
   }
 
   hasGate(): boolean {
-    return this.all("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'changeover_gate'").length > 0;
+    const sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?";
+    return this.all(sql, `${this.own.prefix}_gate`).length > 0;
   }
 
   /** Tells the log of changes apart from one that was made anew. */
   identity(): string {
-    const [row] = this.all('SELECT identity FROM changeover_gate');
+    const [row] = this.all(`SELECT identity FROM ${this.own.prefix}_gate`);
     return String(row?.[0]);
   }
 
   renewIdentity(): void {
-    this.#db.exec('UPDATE changeover_gate SET identity = lower(hex(randomblob(16)))');
+    this.#db.exec(`UPDATE ${this.own.prefix}_gate SET identity = lower(hex(randomblob(16)))`);
   }
 
   /** Takes the write lock and keeps it until `endLock`. */
@@ -260,7 +265,7 @@ export class SqliteConnection {
   }
 
   #gateEpoch(): number {
-    const [row] = this.all('SELECT epoch FROM changeover_gate');
+    const [row] = this.all(`SELECT epoch FROM ${this.own.prefix}_gate`);
     return Number(row?.[0]);
   }
 
@@ -268,7 +273,7 @@ export class SqliteConnection {
   #passGate(epoch: number): void {
     const gate = this.#gateEpoch();
     if (gate > epoch) throw new ChangeoverError('CHG_DATA_EPOCH_STALE', { store: this.store, epoch, gate });
-    if (gate < epoch) this.statement('UPDATE changeover_gate SET epoch = ?').run(BigInt(epoch));
+    if (gate < epoch) this.statement(`UPDATE ${this.own.prefix}_gate SET epoch = ?`).run(BigInt(epoch));
   }
 }
 

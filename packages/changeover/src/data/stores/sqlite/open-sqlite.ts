@@ -18,9 +18,10 @@ import { SqliteCapture } from './capture.ts';
 import { checkSqlite, footprintOfSqlite } from './check.ts';
 import { selected, withComputed } from './computed.ts';
 import { SqliteConnection } from './connection.ts';
+import type { Own } from './own.ts';
 import { readShape, type SqliteShape } from './shape.ts';
 import { quoted } from './text.ts';
-import { fenceTriggers } from './triggers.ts';
+import { fenceTriggers, type Trigger } from './triggers.ts';
 import { boundRow, readKey, rowReader, within } from './values.ts';
 import { readRows, writeBatch } from './write.ts';
 
@@ -39,7 +40,7 @@ export interface SqliteFile {
 export class OpenSqlite implements OpenStore {
   readonly kind = 'sqlite';
   readonly capture: SqliteCapture;
-  readonly bulk: BulkAddress;
+  readonly bulk?: BulkAddress;
   readonly schema: SchemaAccess = {
     query: (sql, values = []) => this.#connection.read(() => this.#connection.all(sql, ...values) as Value[][]),
     change: (statements, { isTrial = false } = {}) => this.#connection.alter(statements, isTrial),
@@ -49,10 +50,11 @@ export class OpenSqlite implements OpenStore {
   readonly #shapes = new Map<string, SqliteShape>();
   #shapesOf: bigint | null = null;
 
-  constructor(file: SqliteFile, ctx: Context) {
+  constructor(file: SqliteFile, ctx: Context, own?: Own) {
     this.#file = file;
-    this.bulk = { kind: 'sqlite', store: file.name, file: file.file };
-    this.#connection = new SqliteConnection(file.file, file.name, ctx);
+    // In bulk a table is read and written whole.
+    if (own === undefined) this.bulk = { kind: 'sqlite', store: file.name, file: file.file };
+    this.#connection = new SqliteConnection(file.file, file.name, ctx, own);
     this.capture = new SqliteCapture(this.#connection, file.id);
   }
 
@@ -73,7 +75,7 @@ export class OpenSqlite implements OpenStore {
       const { where, values } = within(shape, { after, upTo });
       const columns = shape.columns.map(selected).join(', ');
       const key = shape.key.map(quoted).join(', ');
-      const sql = `SELECT ${columns} FROM ${quoted(table)} ${where} ORDER BY ${key} LIMIT ?`;
+      const sql = `SELECT ${columns} FROM ${quoted(table)} ${this.#ours(table, where)} ORDER BY ${key} LIMIT ?`;
       return this.#connection.all(sql, ...values, BigInt(limit)).map(rowReader(this.#connection, shape));
     });
   }
@@ -85,7 +87,7 @@ export class OpenSqlite implements OpenStore {
   async count(table: string): Promise<number> {
     return this.#connection.read(() => {
       this.#shape(table);
-      return Number(this.#connection.all(`SELECT count(*) FROM ${quoted(table)}`)[0]?.[0]);
+      return Number(this.#connection.all(`SELECT count(*) FROM ${quoted(table)} ${this.#ours(table)}`)[0]?.[0]);
     });
   }
 
@@ -93,7 +95,7 @@ export class OpenSqlite implements OpenStore {
     return this.#connection.read(() => {
       const shape = this.#shape(table);
       const key = shape.key.map(quoted);
-      const sql = `SELECT ${key.join(', ')} FROM ${quoted(table)} ORDER BY ${key.map((column) => `${column} DESC`).join(', ')} LIMIT 1`;
+      const sql = `SELECT ${key.join(', ')} FROM ${quoted(table)} ${this.#ours(table)} ORDER BY ${key.map((column) => `${column} DESC`).join(', ')} LIMIT 1`;
       const [row] = this.#connection.all(sql);
       return row === undefined ? null : readKey(shape, row as Value[]);
     });
@@ -147,8 +149,7 @@ export class OpenSqlite implements OpenStore {
   async ledger(run: string, sync: string): Promise<LedgerEntry[]> {
     return this.#connection.read(() => {
       if (!this.#connection.hasGate()) return [];
-      const sql =
-        'SELECT tbl, seq, last_key, rows, hash, complete FROM changeover_ledger WHERE run = ? AND sync = ? ORDER BY tbl, seq';
+      const sql = `SELECT tbl, seq, last_key, rows, hash, complete FROM ${this.#connection.own.prefix}_ledger WHERE run = ? AND sync = ? ORDER BY tbl, seq`;
       return this.#connection.all(sql, run, sync).map((cells) => ledgerEntry(run, sync, cells));
     });
   }
@@ -158,7 +159,9 @@ export class OpenSqlite implements OpenStore {
     await this.#connection.write(
       epoch,
       () => {
-        for (const table of tables) this.#connection.exec(`DELETE FROM ${quoted(this.#shape(table).name)}`);
+        const { slice } = this.#connection.own;
+        for (const table of slice === null ? tables : slice.childrenFirst(tables))
+          this.#connection.exec(`DELETE FROM ${quoted(this.#shape(table).name)} ${this.#ours(table)}`);
       },
       () => {
         faults.at('data.empty.before_commit');
@@ -191,6 +194,8 @@ export class OpenSqlite implements OpenStore {
 
   async lock(tables: readonly string[]): Promise<StoreLock> {
     const connection = this.#connection;
+    // The file's write lock would keep the other slices waiting; the fence alone keeps this one out.
+    if (connection.own.slice !== null) return this.#fenceAsLock(tables);
     await connection.lock(LOCK_TIMEOUT_MS);
     return {
       fence: () => {
@@ -210,8 +215,11 @@ export class OpenSqlite implements OpenStore {
   }
 
   async fence(tables: readonly string[]): Promise<void> {
-    const fences = await this.#connection.read(() => new Set(this.#fences()));
-    if (tables.flatMap(fenceTriggers).every(({ name }) => fences.has(name))) return;
+    const isFenced = await this.#connection.read(() => {
+      const fences = new Set(this.#fences());
+      return tables.every((table) => this.#fencesOf(table).every(({ name }) => fences.has(name)));
+    });
+    if (isFenced) return;
     const { faults } = this.#connection.ctx;
     await this.#connection.change(
       () => {
@@ -264,11 +272,26 @@ export class OpenSqlite implements OpenStore {
     return Promise.resolve();
   }
 
+  async #fenceAsLock(tables: readonly string[]): Promise<StoreLock> {
+    await this.fence(tables);
+    return { fence: () => Promise.resolve(), release: () => this.unfence() };
+  }
+
+  #fencesOf(table: string): Trigger[] {
+    return fenceTriggers(this.#shape(table), this.#connection.own);
+  }
+
+  /** The WHERE of a statement about `table`, with the condition of the slice. */
+  #ours(table: string, where = ''): string {
+    const belongs = this.#connection.own.slice?.belongs(table, `${quoted(table)}.`) ?? null;
+    if (belongs === null) return where;
+    return where === '' ? `WHERE ${belongs}` : `${where} AND ${belongs}`;
+  }
+
   #createFence(tables: readonly string[]): void {
     const present = new Set(this.#fences());
     for (const table of tables)
-      for (const trigger of fenceTriggers(this.#shape(table).name))
-        if (!present.has(trigger.name)) this.#connection.exec(trigger.sql);
+      for (const trigger of this.#fencesOf(table)) if (!present.has(trigger.name)) this.#connection.exec(trigger.sql);
   }
 
   #dropFences(): void {
@@ -277,7 +300,10 @@ export class OpenSqlite implements OpenStore {
 
   #fences(): string[] {
     return this.#connection
-      .all("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'changeover\\_fence\\_%' ESCAPE '\\'")
+      .all(
+        "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND substr(name, 1, length(?1)) = ?1",
+        `${this.#connection.own.prefix}_fence_`,
+      )
       .map(([name]) => String(name));
   }
 

@@ -3,9 +3,10 @@ import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Context } from '../../../plan/context.ts';
-import type { OpenStore, Store } from '../../../plan/stores.ts';
-import type { Json } from '../../../plan/words.ts';
+import type { OpenStore, SliceScope, Store } from '../../../plan/stores.ts';
+import type { Json, Side } from '../../../plan/words.ts';
 import { OpenSqlite } from './open-sqlite.ts';
+import { ownOf } from './own.ts';
 
 export interface SqliteOptions {
   /**
@@ -31,6 +32,7 @@ class SqliteStore implements Store {
   readonly kind = 'sqlite';
   readonly fencedBy = 'store';
   readonly hasOneWriter = true;
+  readonly hasSlices = true;
   readonly spec: Json;
   readonly #file: string;
   readonly #busyTimeoutMs: number | null;
@@ -65,11 +67,12 @@ class SqliteStore implements Store {
     });
   }
 
-  open(ctx: Context): Promise<OpenStore> {
+  open(ctx: Context, side: Side, slice?: SliceScope): Promise<OpenStore> {
     const id = createHash('sha256').update(this.identity(ctx)).digest('hex').slice(0, 16);
     const file = path.resolve(ctx.root, this.#file);
     return new Promise((resolve) => {
-      resolve(new OpenSqlite({ file, name: this.#file, id, busyTimeoutMs: this.#busyTimeoutMs }, ctx));
+      const opened = { file, name: this.#file, id, busyTimeoutMs: this.#busyTimeoutMs };
+      resolve(new OpenSqlite(opened, ctx, slice === undefined ? undefined : ownOf(slice, side)));
     });
   }
 }

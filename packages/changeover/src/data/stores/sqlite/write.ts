@@ -1,6 +1,7 @@
 import { ChangeoverError } from '../../../errors.ts';
 import type { Key, Row, Value, WriteBatch } from '../../../plan/stores.ts';
 import { UniqueConflict } from '../../conflict.ts';
+import { TAKEN_KEY } from '../../slices/belonging.ts';
 import { encodeKey, keyOf } from '../../values.ts';
 import { selected } from './computed.ts';
 import { sqliteCode, type SqliteConnection } from './connection.ts';
@@ -66,6 +67,10 @@ function applyBatch(connection: SqliteConnection, shapeOf: ShapeOf, batch: Write
     for (const row of upserts) {
       const key = keyOf(row, shape.key);
       const former = kept.size === 0 ? undefined : kept.get(`${table} ${encodeKey(key)}`);
+      if (isAnothers(connection, shape, key)) {
+        const fields = { store: connection.store, table, key: encodeKey(key), reason: TAKEN_KEY };
+        throw new ChangeoverError('CHG_DATA_ROW_REFUSED', fields);
+      }
       refusing(connection, shape, key, () => {
         upsertRow(connection, shape, { ...former, ...row });
       });
@@ -74,7 +79,7 @@ function applyBatch(connection: SqliteConnection, shapeOf: ShapeOf, batch: Write
   const { ledger } = batch;
   if (ledger === undefined) return;
   connection
-    .statement('INSERT INTO changeover_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
+    .statement(`INSERT INTO ${connection.own.prefix}_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
     .run(
       ledger.run,
       ledger.sync,
@@ -89,13 +94,14 @@ function applyBatch(connection: SqliteConnection, shapeOf: ShapeOf, batch: Write
 
 function isInLedger(connection: SqliteConnection, entry: NonNullable<WriteBatch['ledger']>): boolean {
   const { run, sync, table, seq } = entry;
-  const sql = 'SELECT 1 FROM changeover_ledger WHERE run = ? AND sync = ? AND tbl = ? AND seq = ?';
+  const sql = `SELECT 1 FROM ${connection.own.prefix}_ledger WHERE run = ? AND sync = ? AND tbl = ? AND seq = ?`;
   return connection.all(sql, run, sync, table, BigInt(seq)).length > 0;
 }
 
 export function readRows(connection: SqliteConnection, shape: SqliteShape, keys: readonly Key[]): Row[] {
   const columns = shape.columns.map(selected).join(', ');
-  const sql = `SELECT ${columns} FROM ${quoted(shape.name)} WHERE ${matches(shape.key)}`;
+  const belongs = connection.own.slice?.belongs(shape.name, `${quoted(shape.name)}.`) ?? null;
+  const sql = `SELECT ${columns} FROM ${quoted(shape.name)} WHERE ${matches(shape.key)}${belongs === null ? '' : ` AND ${belongs}`}`;
   const read = rowReader(connection, shape);
   const rows: Row[] = [];
   for (const key of keys) {
@@ -106,7 +112,16 @@ export function readRows(connection: SqliteConnection, shape: SqliteShape, keys:
 }
 
 function deleteRow(connection: SqliteConnection, shape: SqliteShape, key: Key): void {
+  if (isAnothers(connection, shape, key)) return;
   connection.statement(`DELETE FROM ${quoted(shape.name)} WHERE ${matches(shape.key)}`).run(...boundKey(shape, key));
+}
+
+/** True where another slice has a row of this key. Nobody comes in between: the write lock is ours. */
+function isAnothers(connection: SqliteConnection, shape: SqliteShape, key: Key): boolean {
+  const elsewhere = connection.own.slice?.elsewhere(shape.name, `${quoted(shape.name)}.`) ?? null;
+  if (elsewhere === null) return false;
+  const sql = `SELECT 1 FROM ${quoted(shape.name)} WHERE ${matches(shape.key)} AND ${elsewhere}`;
+  return connection.all(sql, ...boundKey(shape, key)).length > 0;
 }
 
 /**
