@@ -218,8 +218,8 @@ export const GUARDS: readonly Guard[] = [
   },
   {
     name: 'an authority that cannot be read holds everything',
-    file: 'traffic/worker.ts',
-    find: '      this.#desk.admission.holdAll();\n',
+    file: 'traffic/follower.ts',
+    find: '      admission.holdAll();\n',
     replace: '',
     proof: { file: 'traffic/hold.test.ts', test: 'an authority that cannot be read holds everything until it can' },
   },

@@ -91,7 +91,7 @@ class Tenant {
 }
 
 describe.for(['sqlite', 'postgres'] as const)('a slice of %s whose mover is killed again and again', (from) => {
-  it('arrives whole on either side, and the other tenant does not notice', { timeout: 120_000 }, async () => {
+  it('arrives whole on either side, and the other tenant does not notice', { timeout: 300_000 }, async () => {
     await using temp = await tempFolder();
     await using legacy = from === 'sqlite' ? testSqlite(temp.path, 'legacy.db', 5000) : await testPostgres(server.url);
     await using next = await testPostgres(server.url);
