@@ -228,4 +228,4 @@ it('runs that are killed after every statement while others write come to the en
   expect(await schemaOf(db)).toEqual(FINISHED);
   expect(await db.all(OURS)).toEqual([]);
   await expectRows(db, writers, 200, 'new');
-}, 180_000);
+}, 300_000);
