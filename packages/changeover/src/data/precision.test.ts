@@ -18,7 +18,7 @@ import { postgres } from './stores/postgres/index.ts';
 import { sqlite } from './stores/sqlite/index.ts';
 
 /** Generated values of each type and pair of engines; `PRECISION_VALUES=10000` for the full proof. */
-const VALUES = Number(process.env['PRECISION_VALUES'] ?? 1000);
+const VALUES = Number(process.env['PRECISION_VALUES'] ?? 200);
 const SEED = 20_260_501;
 /** Rows of one INSERT. */
 const INSERT_ROWS = 200;
@@ -372,7 +372,7 @@ interface Proof {
   readonly next: TestDatabase;
   readonly columns: Columns;
   /** What of each value has to be the same afterwards. */
-  bits(): Promise<Record<string, unknown>[]>;
+  readonly bits: () => Promise<Record<string, unknown>[]>;
 }
 
 /** Moves the table `v` and brings every value back over rows that were spoilt; values that do not fit are told beforehand, all of them. */
