@@ -21,7 +21,7 @@ describe('a short soak', () => {
   it.for([
     ['sqlite', 'postgres'],
     ['mariadb', 'sqlite'],
-  ] as const)('loses nothing from %s to %s and back', { timeout: 180_000 }, async (pair, { skip }) => {
+  ] as const)('loses nothing from %s to %s and back', { timeout: 300_000 }, async (pair, { skip }) => {
     for (const name of pair) {
       const reason = await missing(name);
       skip(reason !== null, `${name}: ${reason ?? ''}`);
