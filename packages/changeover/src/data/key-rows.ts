@@ -25,7 +25,7 @@ export async function rowsOfKeys(store: OpenStore, table: Readable, keys: readon
 }
 
 /** A key as text in which the number 1 is the text '1', as it is in the columns of two tables. */
-export function looseKey(key: Key): string {
+function looseKey(key: Key): string {
   return JSON.stringify(key.map(looseText));
 }
 
