@@ -14,7 +14,8 @@ import {
 } from '../packages/changeover/src/testing/databases.ts';
 import { mariadbIsMissing, startMariadb, type ThrowawayMariadb } from '../packages/changeover/src/testing/mariadb.ts';
 import { startPostgres, type ThrowawayPostgres } from '../packages/changeover/src/testing/postgres.ts';
-import { isInstalled, pgcopydb, pgloader, readyText, writeReadyText } from './data/peers.ts';
+import { isInstalled, pgcopydb, pgloader, readyText, readyTextInTwo, writeReadyText } from './data/peers.ts';
+import { withProcessorTime } from './data/processor.ts';
 import { BENCH_TABLES, writeMariadb, writeSqlite, type BenchTable } from './data/tables.ts';
 
 const ROUNDS = 3;
@@ -27,7 +28,7 @@ export interface DataFigures {
   readonly sqlitePostgresVsPgloader: number | null;
   readonly postgresPostgresVsPgcopydb: number | null;
   readonly mariadbPostgresVsPgloader: number | null;
-  /** Time of our copy, SQLite to Postgres, over that of `\copy` of ready text; narrow rows. */
+  /** Time of our copy, SQLite to Postgres, over that of `\copy` of ready text; the worst of narrow and wide rows. */
   readonly copyVsLimit: number | null;
   readonly peakMemoryMb: number;
   /** Time of a small write to SQLite with capture over that without. */
@@ -70,7 +71,7 @@ const PAIRS: readonly Pair[] = [
     peer: 'pgloader',
     figure: 'sqlitePostgresVsPgloader',
     source: ({ file }) => Promise.resolve({ address: file, close: () => Promise.resolve() }),
-    rival: (_, source, target) => Promise.resolve(pgloader(source, target.address)),
+    rival: ({ table }, source, target) => Promise.resolve(pgloader(source, target.address, ...(table.pgloader ?? []))),
   },
   {
     name: 'Postgres to Postgres',
@@ -102,11 +103,7 @@ const PAIRS: readonly Pair[] = [
       };
       return { address: db.address, close };
     },
-    rival: ({ table }, source, target) => {
-      // The 100,000 rows that it reads ahead by default are more than its heap holds of pictures.
-      const options = table.name === 'blobs' ? ['--with', 'prefetch rows = 1000'] : [];
-      return Promise.resolve(pgloader(source, target.address, ...options));
-    },
+    rival: ({ table }, source, target) => Promise.resolve(pgloader(source, target.address, ...(table.pgloader ?? []))),
   },
 ];
 
@@ -122,7 +119,7 @@ export async function benchData(factor: number): Promise<DataFigures> {
   const mariadb = (await mariadbIsMissing()) === null ? await startMariadb({ settings: MARIADB_SETTINGS }) : null;
   const ratios = new Map<keyof DataFigures, (number | null)[]>();
   const runs: Moved[] = [];
-  let copyVsLimit: number | null = null;
+  const overLimit: number[] = [];
   let verifyRowsPerSecond = 0;
   try {
     for (const table of BENCH_TABLES) {
@@ -136,9 +133,10 @@ export async function benchData(factor: number): Promise<DataFigures> {
         runs.push(...ours);
         const ratio = rival === null ? null : rival / median(ours.map(({ totalMs }) => totalMs));
         ratios.set(pair.figure, [...(ratios.get(pair.figure) ?? []), ratio]);
-        console.error(describe(table, rows, pair, ours, rival, limit));
-        if (table.name !== 'narrow' || pair.figure !== 'sqlitePostgresVsPgloader') continue;
-        if (limit !== null) copyVsLimit = median(ours.map(({ copyMs }) => copyMs)) / limit;
+        console.error(describe(table, rows, pair, compared));
+        if (table.name === 'blobs' || pair.figure !== 'sqlitePostgresVsPgloader') continue;
+        if (limit !== null) overLimit.push(median(ours.map(({ copyMs }) => copyMs)) / limit);
+        if (table.name !== 'narrow') continue;
         verifyRowsPerSecond = (1000 * rows) / median(ours.map(({ verifyMs }) => verifyMs));
       }
       rmSync(place.file);
@@ -147,7 +145,7 @@ export async function benchData(factor: number): Promise<DataFigures> {
       sqlitePostgresVsPgloader: worst(ratios.get('sqlitePostgresVsPgloader')),
       postgresPostgresVsPgcopydb: worst(ratios.get('postgresPostgresVsPgcopydb')),
       mariadbPostgresVsPgloader: worst(ratios.get('mariadbPostgresVsPgloader')),
-      copyVsLimit,
+      copyVsLimit: overLimit.length === 0 ? null : Math.max(...overLimit),
       peakMemoryMb: Math.max(...runs.map(({ memoryMb }) => memoryMb)),
       captureWriteOverhead: await captureOverhead(folder),
       verifyRowsPerSecond,
@@ -159,10 +157,18 @@ export async function benchData(factor: number): Promise<DataFigures> {
   }
 }
 
-async function comparePair(
-  place: Place,
-  pair: Pair,
-): Promise<{ ours: Moved[]; rival: number | null; limit: number | null } | null> {
+interface Compared {
+  readonly ours: readonly Moved[];
+  readonly rival: number | null;
+  /** `\\copy` of ready text, in one stream and in two. */
+  readonly limit: number | null;
+  readonly limitInTwo: number | null;
+  /** Processor time of each, servers included. */
+  readonly oursProcessorMs: number | null;
+  readonly rivalProcessorMs: number | null;
+}
+
+async function comparePair(place: Place, pair: Pair): Promise<Compared | null> {
   const hasRival = isInstalled(pair.peer);
   if (!hasRival) console.error(`${pair.peer} is not installed: no ratio for ${pair.name}`);
   const ready = path.join(place.folder, 'ready.text');
@@ -171,27 +177,48 @@ async function comparePair(
   const ours: Moved[] = [];
   const rivals: (number | null)[] = [];
   const limits: (number | null)[] = [];
+  const limitsInTwo: (number | null)[] = [];
+  const processor: Record<'ours' | 'rival', (number | null)[]> = { ours: [], rival: [] };
   try {
     for (let round = 0; round < ROUNDS; round++) {
       await withTarget(place, async (target) => {
         await target.exec(place.table.postgres);
-        ours.push(await move(place.folder, source.address, target.address));
+        const { result, processorMs } = await withProcessorTime(place.server.pid, () =>
+          move(place.folder, source.address, target.address),
+        );
+        ours.push(result);
+        processor.ours.push(processorMs);
         // Any later pair of the same table reads this text.
         if (round === 0) writeReadyText(target.address, ready);
       });
       if (hasRival)
         await withTarget(place, async (target) => {
-          rivals.push(await pair.rival(place, source.address, target));
+          const { result, processorMs } = await withProcessorTime(place.server.pid, () =>
+            pair.rival(place, source.address, target),
+          );
+          rivals.push(result);
+          processor.rival.push(processorMs);
         });
       await withTarget(place, async (target) => {
         await target.exec(place.table.postgres);
         limits.push(readyText(target.address, ready));
       });
+      await withTarget(place, async (target) => {
+        await target.exec(place.table.postgres);
+        limitsInTwo.push(readyTextInTwo(target.address, ready));
+      });
     }
   } finally {
     await source.close();
   }
-  return { ours, rival: medianOf(rivals), limit: medianOf(limits) };
+  return {
+    ours,
+    rival: medianOf(rivals),
+    limit: medianOf(limits),
+    limitInTwo: medianOf(limitsInTwo),
+    oursProcessorMs: medianOf(processor.ours),
+    rivalProcessorMs: medianOf(processor.rival),
+  };
 }
 
 async function withTarget({ server }: Place, act: (target: TestDatabase) => Promise<void>): Promise<void> {
@@ -247,14 +274,14 @@ function describe(
   table: BenchTable,
   rows: number,
   pair: Pair,
-  ours: readonly Moved[],
-  rival: number | null,
-  limit: number | null,
+  { ours, rival, limit, limitInTwo, oursProcessorMs, rivalProcessorMs }: Compared,
 ): string {
   const seconds = (ms: number | null) => (ms === null ? 'not measured' : `${(ms / 1000).toFixed(2)} s`);
   const part = (name: 'totalMs' | 'copyMs' | 'verifyMs') => seconds(median(ours.map((one) => one[name])));
   const memory = Math.max(...ours.map(({ memoryMb }) => memoryMb)).toFixed(0);
-  return `  ${pair.name}, ${rows} ${table.name} rows: ours ${part('totalMs')} (copy ${part('copyMs')}, verification ${part('verifyMs')}, ${memory} MB), ${pair.peer} ${seconds(rival)}, ready text ${seconds(limit)}`;
+  const whole = `ours ${part('totalMs')} (copy ${part('copyMs')}, verification ${part('verifyMs')}, processor ${seconds(oursProcessorMs)}, ${memory} MB)`;
+  const other = `${pair.peer} ${seconds(rival)} (processor ${seconds(rivalProcessorMs)})`;
+  return `  ${pair.name}, ${rows} ${table.name} rows: ${whole}, ${other}, ready text ${seconds(limit)}, in two streams ${seconds(limitInTwo)}`;
 }
 
 /** Null where one is. */

@@ -9,6 +9,8 @@ export interface BenchTable {
   readonly sqlite: string;
   readonly postgres: string;
   readonly mariadb: string;
+  /** Without it pgloader runs out of memory: it holds 100,000 rows before it writes the first. */
+  readonly pgloader?: readonly string[];
   /** Values of row `id`, in the order of the columns. */
   readonly row: (id: number) => (null | number | string | Uint8Array)[];
 }
@@ -63,6 +65,7 @@ export const BENCH_TABLES: readonly BenchTable[] = [
   {
     name: 'blobs',
     rows: 100_000,
+    pgloader: ['--with', 'prefetch rows = 1000'],
     sqlite: 'CREATE TABLE events (id INTEGER PRIMARY KEY, name TEXT, body BLOB)',
     postgres: 'CREATE TABLE events (id bigint PRIMARY KEY, name text, body bytea)',
     mariadb: 'CREATE TABLE events (id bigint PRIMARY KEY, name text, body longblob)',
