@@ -77,6 +77,16 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     ],
     run: async (factor) => (await import('./data.ts')).benchData(factor),
   },
+  progress: {
+    about: 'by which share of the whole the time left of a copy is wrong, at half and nine tenths of it',
+    figures: [
+      { name: 'evenOff', says: 'rows of one size, the worst', unit: 'x', goal: below(0.25) },
+      { name: 'unevenOff', says: 'large rows last or first, the worst', unit: 'x', goal: below(0.5) },
+      { name: 'startOff', says: 'at one tenth, all tables, the worst', unit: 'x' },
+      { name: 'unevenOffByRows', says: 'the same by rows alone', unit: 'x' },
+    ],
+    run: async (factor) => (await import('./progress.ts')).benchProgress(factor),
+  },
 };
 
 const names = Object.keys(benchmarks);

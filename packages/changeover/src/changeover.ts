@@ -102,7 +102,7 @@ async function openParts({
   const state = path.resolve(root, stateDir ?? STATE_FOLDER);
   const clock = systemClock();
   const faults = faultsFromEnvironment();
-  const data = createDataMove(plan.data, { slice });
+  const data = createDataMove(plan.data, { slice, throttle: plan.throttle });
   const own = slice === null ? null : sliceFolder(state, slice, sliceId(slice));
   const journalDir = own?.folder ?? state;
   // The gateway follows it too, whatever slice this is about.

@@ -30,6 +30,12 @@ export const CATALOGUE = {
     exit: 2,
     hint: 'Give one unit a url: command(run, { url: "http://127.0.0.1:5001" }).',
   },
+  CHG_PLAN_RATE: {
+    message:
+      '"{rate}" is not a rate: expected rows or bytes in a second, such as 5000rows or 20MB (B, kB, MB, GB); nothing was changed',
+    exit: 2,
+    hint: 'Write --max-rate 20MB, or --max-rate 5000rows; without it nothing but the source and its replicas limits the copy.',
+  },
   // engine
   CHG_ENGINE_OWNED: {
     message: 'the journal is owned by process {pid} (`{command}`, on {host} since {since}); waited {waitedMs} ms',

@@ -46,6 +46,7 @@ const status: Status = {
   units: [],
   pendingChanges: null,
   lags: [],
+  heldBack: null,
   notReturnable: [],
   errors: [],
   warnings: [],

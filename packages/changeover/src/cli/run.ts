@@ -26,10 +26,16 @@ export const run: Verb = {
       choices: [...BEFORE_THE_SWITCH, ...PAST_THE_SWITCH],
     },
     { flags: '--through', description: 'cut over too, once everything is ready' },
+    {
+      flags: '--max-rate <rate>',
+      description:
+        'read at most so much of the legacy in a second: 20MB, 500kB, 5000rows (default: what the plan says)',
+    },
   ],
   examples: [
     { command: 'changeover run', does: 'everything up to the switch' },
     { command: 'changeover run --until backup', does: 'take the backup and stop' },
+    { command: 'changeover run --max-rate 20MB', does: 'leave the rest of the disks to the legacy' },
     { command: 'changeover run --through --yes', does: 'the whole move without questions' },
   ],
   async run(call) {
@@ -40,12 +46,17 @@ export const run: Verb = {
     }
     if (!(await call.ask('run'))) return DECLINED;
     const { changeover, signal } = call;
-    const ready = await changeover.run({ signal, ...(until === undefined || isPastTheSwitch(until) ? {} : { until }) });
+    const maxRate = call.options['maxRate'] as string | undefined;
+    const paced = { signal, ...(maxRate === undefined ? {} : { maxRate }) };
+    const ready = await changeover.run({
+      ...paced,
+      ...(until === undefined || isPastTheSwitch(until) ? {} : { until }),
+    });
     if (!through || ready.status !== 'ready' || (until !== undefined && !isPastTheSwitch(until)))
       return answer(call, ready, until);
     // Asked only now: what the cutover rests on has just been measured.
     if (!(await call.ask('cutover'))) return answer(call, ready);
-    return answer(call, await changeover.run({ signal, through, ...(until === undefined ? {} : { until }) }));
+    return answer(call, await changeover.run({ ...paced, through, ...(until === undefined ? {} : { until }) }));
   },
 };
 

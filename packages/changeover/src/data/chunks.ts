@@ -1,7 +1,7 @@
 import type { Context } from '../plan/context.ts';
 import type { Computed, Key, OpenStore, Row, TableShape } from '../plan/stores.ts';
-import { keyOf } from './values.ts';
-import { turn } from './turn.ts';
+import { bytesOf, keyOf } from './values.ts';
+import { pacedTurn } from './turn.ts';
 
 /**
  * Rows of a table in key order, `rowsAtOnce` at a time; other work of the process gets its turn in between.
@@ -16,8 +16,9 @@ export async function* chunksOf(
   range: { readonly after: Key | null; readonly upTo: Key | null } = { after: null, upTo: null },
 ): AsyncGenerator<Row[], void, undefined> {
   for (let { after } = range; ;) {
-    await turn(ctx);
+    await pacedTurn(ctx);
     const rows: Row[] = await store.chunk(name, after, rowsAtOnce, range.upTo, computed);
+    ctx.pace?.spent(rows.length, bytesOf(rows));
     if (rows.length > 0) yield rows;
     const last = rows.at(-1);
     if (last === undefined || rows.length < rowsAtOnce) return;

@@ -12,8 +12,10 @@ import type {
   TableSummary,
   TenantCount,
 } from '../plan/ports.ts';
+import type { Speed } from '../plan/rate.ts';
 import type { OpenStore } from '../plan/stores.ts';
 import type { DataDefinition, SyncDefinition } from '../plan/sync.ts';
+import { DEFAULT_THROTTLE, type ThrottleLimits } from '../plan/throttle.ts';
 import {
   sourceSide,
   targetSide,
@@ -29,6 +31,8 @@ import { FilesSync } from './files/index.ts';
 import { SchemaMove } from './schema/schema-move.ts';
 import { checkSchemas } from './schema/check.ts';
 import { Applier } from './applier.ts';
+import { CopyMeter } from './copy-meter.ts';
+import { gaugesOf, NamedReplicas, type Gauged } from './gauges.ts';
 import { LockedStores, release, type LockedStore } from './locked-data.ts';
 import { endsOf } from './mapping-columns.ts';
 import { describeMapping } from './mapping-description.ts';
@@ -42,6 +46,7 @@ import { References } from './slices/references.ts';
 import { dataFolder, definitionsOf, sliceId } from './slices/scope.ts';
 import { checkData, checkMappings } from './plan-check.ts';
 import { StoresInUse, type UsedStore } from './stores-in-use.ts';
+import { Throttle } from './throttle.ts';
 import { buildSyncs, type BuiltSync } from './built-sync.ts';
 import { encodeKey } from './values.ts';
 import { countByTenant } from './tenant-counts.ts';
@@ -63,14 +68,15 @@ const MAX_LAST_ROUNDS = 1000;
  * All data of a plan, as the engine drives it. Stores are opened on first use; `close` closes them.
  *
  * @param options.slice The rows of one slice only. Its context has a state folder of its own. Default: everything that belongs to no slice.
+ * @param options.throttle What the work leaves to others. Default: no rate, 100 ms of the source, 10 s of replicas.
  * @example
  * const data = createDataMove([sync({ name: 'events', from: sqlite('old.db'), to: sqlite('new.db'), tables: { events: {} } })]);
  */
 export function createDataMove(
   definitions: readonly DataDefinition[],
-  { slice = null }: { readonly slice?: string | null } = {},
+  options: { readonly slice?: string | null; readonly throttle?: ThrottleLimits } = {},
 ): DataPort {
-  return new DataMove(definitions, slice);
+  return new DataMove(definitions, options.slice ?? null, options.throttle ?? DEFAULT_THROTTLE);
 }
 
 const directly: Quietly = (act) => act();
@@ -87,12 +93,14 @@ class DataMove implements DataPort {
   /** All syncs of the plan: their tables are made and listed together, whatever slice they are of. */
   readonly #all: readonly SyncDefinition[];
   readonly #whole: StoresInUse;
+  readonly #throttles: Readonly<Record<Direction, Throttle>>;
+  readonly #replicas: NamedReplicas;
   #builtOf = 0;
   readonly #built = new Map<Direction, Promise<readonly BuiltSync[]>>();
 
   readonly #slice: string | null;
 
-  constructor(definitions: readonly DataDefinition[], slice: string | null) {
+  constructor(definitions: readonly DataDefinition[], slice: string | null, throttle: ThrottleLimits) {
     this.spec = definitions.map(({ spec }) => spec);
     this.#slice = slice;
     const all = definitions.filter((definition) => definition.kind === 'sync');
@@ -108,6 +116,12 @@ class DataMove implements DataPort {
     this.#whole = slice === null && all.some(({ slices }) => slices !== null) ? new StoresInUse(all) : this.#stores;
     this.#made = making.length === 0 ? null : new SchemaMove(making, this.#whole);
     this.schema = this.#made;
+    this.#throttles = { forward: new Throttle(throttle), reverse: new Throttle(throttle) };
+    this.#replicas = new NamedReplicas(throttle.replicas);
+  }
+
+  limitRate(speed: Speed): void {
+    for (const throttle of Object.values(this.#throttles)) throttle.limitRate(speed);
   }
 
   async check(ctx: Context): Promise<Finding[]> {
@@ -186,22 +200,40 @@ class DataMove implements DataPort {
   }
 
   /** Files come first, so that no row names one that is not there yet. */
-  async copy(ctx: Context): Promise<void> {
-    const built = await this.#build(ctx, 'forward');
-    const next = inParts(ctx, this.#partCount(built));
+  async copy(given: Context): Promise<void> {
+    const built = await this.#build(given, 'forward');
+    const ctx = await this.#paced(given, 'forward');
+    // All tables together are one part, of which each has its share by its size.
+    const before = this.#files.length + 1;
+    const parts = before + this.#expansions.tableCount;
+    const next = inParts(ctx, parts);
     for (const files of this.#files) await files.copy(next());
     for (const used of this.#stores.of(ctx, 'next')) {
       const store = await this.#stores.open(ctx, used);
       if (store.replace !== undefined) await (await this.#applier(ctx, 'forward')).replaceContent(ctx, used);
       else if (!(await this.#hasLedger(ctx, used, store))) await store.empty(used.tables, ctx.epoch);
     }
+    const rows = built.flatMap(({ sync }) => (sync.target.replace === undefined ? [sync] : []));
+    const sizes = await Promise.all(rows.map(async (sync) => ({ sync, tables: await sync.sizes() })));
+    const part = { start: this.#files.length / parts, share: 1 / parts };
+    const meter = new CopyMeter(
+      ctx,
+      sizes.flatMap(({ tables }) => [...tables.values()]),
+      part,
+    );
     const sources: { used: UsedStore; store: OpenStore }[] = [];
     for (const used of this.#stores.of(ctx, 'legacy'))
       sources.push({ used, store: await this.#stores.open(ctx, used) });
     await this.#logs.during(ctx, sources, async () => {
-      for (const { sync } of built) if (sync.target.replace === undefined) await sync.copy(ctx, next);
+      for (const { sync, tables } of sizes)
+        await sync.copy(
+          ctx,
+          new Map(Array.from(tables, ([map, size]) => [map, { size, context: () => meter.table(size) }])),
+        );
     });
-    await this.#expansions.copy(ctx, next);
+    const summary = meter.summary();
+    if (summary !== null) ctx.report.log(summary);
+    await this.#expansions.copy(ctx, inParts(ctx, parts, before));
   }
 
   async prepareReverse(ctx: Context): Promise<void> {
@@ -213,7 +245,9 @@ class DataMove implements DataPort {
     }
   }
 
-  async catchUp(ctx: Context, direction: Direction): Promise<CatchUp> {
+  /** Held back, a pass ends with what is still pending: whoever follows the data must be able to give way. */
+  async catchUp(given: Context, direction: Direction): Promise<CatchUp> {
+    const ctx = await this.#paced(given, direction, PASS_MS);
     const untilMs = ctx.clock.monotonicMs() + PASS_MS;
     let applied = 0;
     let pending = 0;
@@ -232,6 +266,10 @@ class DataMove implements DataPort {
         const size = batch.changes.length + batch.rescan.length;
         pending += isReady ? batch.remaining : size + batch.remaining;
         if (size === 0 || !isReady) break;
+        if ((await ctx.pace?.ready()) === false) {
+          pending += size;
+          break;
+        }
         applied += await (await this.#applier(ctx, direction)).apply(ctx, used, batch);
         if (batch.remaining === 0 || ctx.clock.monotonicMs() >= untilMs) break;
         pending -= batch.remaining;
@@ -245,7 +283,8 @@ class DataMove implements DataPort {
   }
 
   async verify(ctx: Context, direction: Direction, scope: 'full' | 'changed'): Promise<Verdict[]> {
-    return this.#verify(ctx, direction, scope, (used) => this.#liveSource(ctx, direction, used));
+    const paced = await this.#paced(ctx, direction);
+    return this.#verify(paced, direction, scope, (used) => this.#liveSource(ctx, direction, used));
   }
 
   async countByTenant(ctx: Context, direction: Direction, column: string): Promise<TenantCount[]> {
@@ -354,6 +393,7 @@ class DataMove implements DataPort {
 
   async close(): Promise<void> {
     this.#built.clear();
+    await this.#replicas.close();
     await this.#stores.close();
     await this.#whole.close();
     for (const files of this.#files) await files.close();
@@ -368,6 +408,21 @@ class DataMove implements DataPort {
 
   #folder({ stateDir }: Context): string {
     return this.#slice === null ? path.join(stateDir, 'data') : dataFolder(stateDir, sliceId(this.#slice));
+  }
+
+  /** For work while others use the stores. Never for what is done under their locks. */
+  async #paced(ctx: Context, direction: Direction, maxWaitMs?: number): Promise<Context> {
+    const opened = async (side: Side): Promise<Gauged[]> => {
+      const gauged: Gauged[] = [];
+      for (const used of this.#stores.of(ctx, side)) {
+        const store = await this.#stores.openIfPresent(ctx, used);
+        if (store !== null) gauged.push({ identity: used.identity, table: used.tables[0], store });
+      }
+      return gauged;
+    };
+    const stores = { sources: await opened(sourceSide(direction)), targets: await opened(targetSide(direction)) };
+    const gauges = gaugesOf(ctx, stores, this.#replicas);
+    return this.#throttles[direction].under(ctx, gauges, maxWaitMs === undefined ? {} : { maxWaitMs });
   }
 
   #onLive(ctx: Context, { side, store }: UsedStore, quietly: Quietly, act: () => Promise<void>): Promise<void> {

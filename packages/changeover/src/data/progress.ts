@@ -1,10 +1,14 @@
 import type { Context, Progress } from '../plan/context.ts';
 
-/** Contexts for pieces of work that follow each other: each tells its progress as one equal part of the whole. */
-export function inParts(ctx: Context, count: number): () => Context {
-  let next = 0;
+/**
+ * Contexts for pieces of work that follow each other: each tells its progress as one equal part of the whole.
+ *
+ * @param first How many parts came before. Default: none.
+ */
+export function inParts(ctx: Context, count: number, first = 0): () => Context {
+  let next = first;
   return () => {
-    const part = { index: next, count };
+    const part = { start: next / count, share: 1 / count };
     next += 1;
     return telling(ctx, (progress) => ({ ...progress, part }));
   };
@@ -15,7 +19,7 @@ export function withoutTotal(ctx: Context): Context {
   return telling(ctx, (progress) => ({ ...progress, total: null }));
 }
 
-function telling(ctx: Context, change: (progress: Progress) => Progress): Context {
+export function telling(ctx: Context, change: (progress: Progress) => Progress): Context {
   const progress = (told: Progress): void => {
     ctx.report.progress(change(told));
   };

@@ -9,3 +9,9 @@ export async function turn(ctx: Context): Promise<void> {
   await setImmediate();
   ctx.signal.throwIfAborted();
 }
+
+/** The same before a piece of work that others may have to be spared from. Without a pace of its own (under a lock) it just goes on. */
+export async function pacedTurn(ctx: Context): Promise<void> {
+  await turn(ctx);
+  await ctx.pace?.ready();
+}

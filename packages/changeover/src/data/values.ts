@@ -52,6 +52,15 @@ function decodeValue(text: string): Value {
   }
 }
 
+/** Bytes of all values, as the estimates of the stores count them. */
+export function bytesOf(rows: readonly Row[]): number {
+  let bytes = 0;
+  for (const row of rows)
+    for (const value of Object.values(row))
+      bytes += typeof value === 'string' || value instanceof Uint8Array ? value.length : 8;
+  return bytes;
+}
+
 /** Hex digest over rows in order; columns enter by name, so that the order in which a row lists them does not matter. */
 export function hashRows(rows: readonly Row[]): string {
   let columns: readonly string[] = [];

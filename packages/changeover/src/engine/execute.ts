@@ -221,6 +221,7 @@ function stepContext(base: Context, step: Step, meter: ProgressMeter, { signal }
         base.report.log(`${step.name}: ${message}`);
       },
       progress: (progress) => {
+        base.report.progress(progress);
         meter.update(step, progress);
       },
     },

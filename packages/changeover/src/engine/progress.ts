@@ -48,11 +48,11 @@ export class ProgressMeter {
   }
 
   update(step: Step, progress: Progress): void {
-    const { part, ...told } = progress;
+    const { part, fraction, ...told } = progress;
     const { done, total } = told;
-    const { index, count } = part ?? { index: 0, count: 1 };
-    const fraction = total === null || total <= 0 ? 0 : Math.min(1, Math.max(0, done / total));
-    this.#advance(step, (index + fraction) / count);
+    const { start, share } = part ?? { start: 0, share: 1 };
+    const own = fraction ?? (total === null || total <= 0 ? 0 : done / total);
+    this.#advance(step, start + share * Math.min(1, Math.max(0, own)));
     const nowMs = this.#clock.monotonicMs();
     const isLast = total !== null && done >= total;
     if (!isLast && nowMs - this.#emittedMs < EMIT_EVERY_MS) return;

@@ -23,6 +23,12 @@ export type ChangeoverEvent =
       readonly unit: string;
       /** Of the whole run; null until it can be estimated. */
       readonly remainingMs: number | null;
+      /** Bytes of the rows, where the work is counted in rows; `total` is an estimate. */
+      readonly bytes?: { readonly done: number; readonly total: number | null };
+      /** Of the step, where it estimates that itself; null until it can. */
+      readonly leftMs?: number | null;
+      /** Why the work waits at the moment. */
+      readonly held?: string;
     }
   | { readonly event: 'state'; readonly state: Authority['state']; readonly side: Side; readonly epoch: number }
   | { readonly event: 'verdict'; readonly verdict: Verdict }
@@ -71,6 +77,8 @@ export interface Status {
   readonly pendingChanges: number | null;
   /** How far captures that read a server's log are behind it; empty where none does. */
   readonly lags: readonly Lag[];
+  /** Why the work on the data waits now; null where it does not. */
+  readonly heldBack: string | null;
   readonly notReturnable: readonly { readonly table: string; readonly rows: number; readonly reason: string }[];
   readonly errors: readonly string[];
   readonly warnings: readonly string[];
@@ -132,7 +140,13 @@ export interface Changeover {
   check(options?: { signal?: AbortSignal }): Promise<Finding[]>;
   plan(options?: { signal?: AbortSignal }): Promise<PlanReport>;
   brief(decision: DecisionBrief['decision']): Promise<DecisionBrief>;
-  run(options?: { until?: Stage; through?: boolean; signal?: AbortSignal }): Promise<RunOutcome>;
+  run(options?: {
+    until?: Stage;
+    through?: boolean;
+    /** Most that is read of the source in a second, such as `20MB` or `5000rows`; overrules the plan's. Throws `CHG_PLAN_RATE`. */
+    maxRate?: string;
+    signal?: AbortSignal;
+  }): Promise<RunOutcome>;
   cutover(options?: { signal?: AbortSignal }): Promise<CutoverResult>;
   status(): Promise<Status>;
   verify(options?: { signal?: AbortSignal }): Promise<Verdict[]>;

@@ -1,6 +1,7 @@
 import type { Duration } from './duration.ts';
 import type { SetupCommand, TenantKey } from './plan.ts';
 import type { Check, SettingsPort, Unit } from './ports.ts';
+import type { Rate } from './rate.ts';
 import type { DataDefinition } from './sync.ts';
 
 /** What an author writes; `Plan` is what comes out, with every default filled in. */
@@ -47,6 +48,17 @@ export interface PlanAuthor {
   readonly config?: SettingsPort;
   /** Rows and files that move online, in both directions. */
   readonly data?: readonly DataDefinition[];
+  /** What the copy, the catch-up and full verification leave to others. The final catch-up of a switch is never held back. */
+  readonly throttle?: {
+    /** Most that is read from the source in a second. Default: no limit. `--max-rate` overrules it for one run. */
+    readonly maxRate?: Rate;
+    /** Above this time for one row by its key, which an idle source never takes, we read less. Default 100 ms. */
+    readonly sourceLatency?: Duration;
+    /** Above this lag of a replica, of the source or the target, we wait. Default 10 s. */
+    readonly replicaLag?: Duration;
+    /** Addresses of replicas that their primary does not tell about: those of MariaDB and MySQL. */
+    readonly replicas?: readonly string[];
+  };
   readonly cutover?: {
     readonly hold?: {
       /** Longest that requests are parked at the cutover before the old side goes on. Default 5 s. */
@@ -113,6 +125,7 @@ type CheckedListen<Author extends PlanAuthor> = Author['gateway']['listen'] exte
   : never;
 
 type Cutover = NonNullable<PlanAuthor['cutover']>;
+type ThrottleAuthor = NonNullable<PlanAuthor['throttle']>;
 
 type CheckedCutover<Given> = OnlyKnown<Given, Cutover, 'cutover'> & {
   readonly hold?: Given extends { readonly hold: infer Hold }
@@ -146,6 +159,9 @@ export type CheckedAuthor<Author extends PlanAuthor> = OnlyKnown<Author, PlanAut
     : unknown;
   readonly data?: Author extends { readonly data: infer Data }
     ? NotEmpty<Data, 'data is empty: leave it out where nothing moves'>
+    : unknown;
+  readonly throttle?: Author extends { readonly throttle: infer Given }
+    ? OnlyKnown<Given, ThrottleAuthor, 'throttle'>
     : unknown;
   readonly cutover?: Author extends { readonly cutover: infer Given } ? CheckedCutover<Given> : unknown;
 };

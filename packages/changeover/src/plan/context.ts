@@ -29,8 +29,29 @@ export interface Progress {
   /** Unknown while it is still being counted. */
   readonly total: number | null;
   readonly unit: 'rows' | 'bytes' | 'files' | 'steps';
-  /** Which of how many equal parts of the whole this tells of, from 0. Default: it is the whole. */
-  readonly part?: { readonly index: number; readonly count: number };
+  /** The part of the whole that this tells of: both from 0 to 1. Default: it is the whole. */
+  readonly part?: { readonly start: number; readonly share: number };
+  /** Of that part, from 0 to 1, where the work is not as much as `done` of `total`: large rows take longer. */
+  readonly fraction?: number;
+  /** Of the bytes, where `unit` is another one; `total` is an estimate. */
+  readonly bytes?: { readonly done: number; readonly total: number | null };
+  /** Estimated time until the whole is done; null until it can be estimated. Default: nobody estimates it. */
+  readonly leftMs?: number | null;
+  /** Why the work waits at the moment: `the replica lag of postgres:db:5432/app (14 s, at most 10 s)`. */
+  readonly held?: string;
+}
+
+/** What work on live stores asks, so that it leaves enough of them to others. */
+export interface Pace {
+  /** Threads that may work at once; at least 1. */
+  readonly lanes: number;
+  /**
+   * Resolves with true when the next piece of work may begin; with false when whoever asks should give way first. Rejects when `signal` aborts;
+   * default: that of the context.
+   */
+  ready(signal?: AbortSignal): Promise<boolean>;
+  /** What was read. Returns the milliseconds for which nothing more should be read: 0, unless the rate is limited. */
+  spent(rows: number, bytes: number): number;
 }
 
 /** Where long work tells what it is doing. Implementations must be cheap: it is called per chunk. */
@@ -55,4 +76,6 @@ export interface Context {
   readonly faults: Faults;
   readonly clock: Clock;
   readonly report: Reporter;
+  /** Absent where nothing may hold the work back: under the locks of a switch. */
+  readonly pace?: Pace;
 }

@@ -114,7 +114,7 @@ describe('a wrong plan', () => {
       'backup.compress | "none", "gzip" or "zstd" | "zip" | change compress',
       'data | something to move; leave `data` out where there is nothing | an empty list | change data',
       'cutover.hold.deadlin | one of deadline, rollbackDeadline | "5s" | rename deadlin to deadline',
-      'nmae | one of name, legacy, next, gateway, backup, config, data, cutover, checks | "doorbell" | rename nmae to name',
+      'nmae | one of name, legacy, next, gateway, backup, config, data, throttle, cutover, checks | "doorbell" | rename nmae to name',
     ]);
   });
 
@@ -373,6 +373,21 @@ it('a name that was mistyped suggests the nearest known one, and a foreign one n
   expect(nearest('GateWay', known)).toBe('gateway');
   expect(nearest('mirror', known)).toBeNull();
   expect(nearest('', [])).toBeNull();
+});
+
+it('a throttle is no part of what a run is frozen to, and refuses what is no rate', () => {
+  const plan = (throttle: object) => parsePlan({ ...author(), throttle });
+  expect(planHash(plan({ maxRate: '20MB/s', replicas: ['mariadb://a:hunter2@b/c'] }))).toBe(planHash(plan({})));
+  expect(plan({ maxRate: '20MB/s', replicaLag: '3s' }).throttle).toEqual({
+    maxRate: { perSecond: 20_000_000, unit: 'bytes' },
+    sourceLatencyMs: 100,
+    replicaLagMs: 3000,
+    replicas: [],
+  });
+  for (const maxRate of ['20mb', '0MB', 20])
+    expect(planProblems({ ...author(), throttle: { maxRate } })).toMatchObject([
+      { path: 'throttle.maxRate', remedy: "write maxRate: '20MB/s'" },
+    ]);
 });
 
 it('plan.schema.json is what the validation says (UPDATE=1 rewrites it)', () => {

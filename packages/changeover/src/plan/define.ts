@@ -3,6 +3,8 @@ import type { CheckedAuthor, PlanAuthor } from './author.ts';
 import { parseDuration } from './duration.ts';
 import type { Plan, SetupCommand } from './plan.ts';
 import { problemsOf, type PlanProblem } from './problems.ts';
+import { parseRate } from './rate.ts';
+import { REPLICA_LAG_MS, SOURCE_LATENCY_MS } from './throttle.ts';
 import { problemsAcross } from './sections.ts';
 import {
   DRAIN_DEADLINE_MS,
@@ -90,6 +92,7 @@ function normalize(author: PlanAuthor): Plan {
     backup: { paths: backup?.paths ?? [], sqlite: backup?.sqlite ?? [], compress: backup?.compress ?? 'none' },
     config: author.config ?? null,
     data: author.data ?? [],
+    throttle: throttleOf(author.throttle),
     cutover: {
       holdDeadlineMs: parseDuration(cutover.hold?.deadline ?? HOLD_DEADLINE_MS),
       rollbackHoldDeadlineMs: parseDuration(cutover.hold?.rollbackDeadline ?? ROLLBACK_HOLD_DEADLINE_MS),
@@ -98,6 +101,15 @@ function normalize(author: PlanAuthor): Plan {
       rollbackOnFailedChecks: cutover.rollbackOnFailedChecks ?? false,
     },
     checks: author.checks ?? [],
+  };
+}
+
+function throttleOf({ maxRate, sourceLatency, replicaLag, replicas }: PlanAuthor['throttle'] = {}): Plan['throttle'] {
+  return {
+    maxRate: maxRate === undefined ? null : parseRate(maxRate),
+    sourceLatencyMs: parseDuration(sourceLatency ?? SOURCE_LATENCY_MS),
+    replicaLagMs: parseDuration(replicaLag ?? REPLICA_LAG_MS),
+    replicas: replicas ?? [],
   };
 }
 

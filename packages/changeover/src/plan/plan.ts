@@ -1,5 +1,6 @@
 import type { Check, SettingsPort, Unit } from './ports.ts';
 import type { DataDefinition } from './sync.ts';
+import type { ThrottleLimits } from './throttle.ts';
 
 /** A command that is run once and must end with exit code 0. */
 export interface SetupCommand {
@@ -44,6 +45,8 @@ export interface Plan {
   };
   readonly config: SettingsPort | null;
   readonly data: readonly DataDefinition[];
+  /** Not part of the plan's hash: it says how fast, not what. */
+  readonly throttle: ThrottleLimits;
   readonly cutover: {
     readonly holdDeadlineMs: number;
     /** On rollback the hold also contains the boot of a legacy that had to be stopped. */

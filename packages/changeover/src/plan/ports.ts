@@ -1,5 +1,6 @@
 import type { Context } from './context.ts';
 import type { CaptureLag } from './stores.ts';
+import type { Speed } from './rate.ts';
 import type { Direction, Finding, Footprint, Json, SchemaRule, Side, Verdict } from './words.ts';
 
 /**
@@ -132,6 +133,8 @@ export interface DataPort extends PlanPart {
    * gone.
    */
   uninstall(ctx: Context, options: { readonly emptyTarget: boolean }, quietly?: Quietly): Promise<Footprint[]>;
+  /** Overrules the plan's rate for as long as this process works on the data. */
+  limitRate(speed: Speed): void;
   /** Closes connections. */
   close(): Promise<void>;
 }

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { DURATION_PATTERN } from './duration.ts';
 import type { Check, SettingsPort, Unit } from './ports.ts';
+import { RATE_PATTERN } from './rate.ts';
 import type { DataDefinition } from './sync.ts';
+import { REPLICA_LAG_MS, SOURCE_LATENCY_MS } from './throttle.ts';
 
 /** Default of `cutover.hold.deadline`: the longest that requests are parked at the cutover before the old side goes on. */
 export const HOLD_DEADLINE_MS = 5_000;
@@ -27,6 +29,7 @@ const LISTEN_PATTERN = /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):\d{1,5}$/;
  * `plan.schema.json` together with `description` and `default`.
  */
 const A_DURATION = 'a duration: milliseconds, or a text such as "5s", "250ms", "2m"';
+const A_RATE = 'a rate above zero: rows or bytes in a second, such as "5000rows" or "20MB/s"';
 const AN_ADDRESS = 'an address with a port from 1 to 65535';
 const A_TENANT = "{ header: 'x-network' }, { query: 'network' } or { path: '/api/networks/' }";
 const A_COMMAND = 'a command, or { run, cwd, env }';
@@ -187,6 +190,28 @@ export const planSchema = section({
     .min(1, 'something to move; leave `data` out where there is nothing')
     .optional()
     .meta({ description: 'Rows and files that move online, in both directions' }),
+  throttle: section({
+    maxRate: z
+      .string({ error: A_RATE })
+      .regex(RATE_PATTERN, { error: A_RATE, abort: true })
+      .refine((rate) => parseFloat(rate) > 0, A_RATE)
+      .optional()
+      .meta({ description: 'Most that is read from the source in a second; default: no limit', examples: ['20MB/s'] }),
+    sourceLatency: duration(
+      'Above this time for one row by its key, by the clock of the source, we read less',
+      SOURCE_LATENCY_MS,
+    ).optional(),
+    replicaLag: duration('Above this lag of a replica of the source or the target we wait', REPLICA_LAG_MS).optional(),
+    replicas: z
+      .array(text('an address'), { error: 'a list of addresses' })
+      .optional()
+      .meta({
+        description: 'Addresses of replicas that their primary does not tell about: those of MariaDB and MySQL',
+        examples: [['mariadb://reader@replica/shop']],
+      }),
+  })
+    .optional()
+    .meta({ description: 'What the copy, the catch-up and full verification leave to others' }),
   cutover: section({
     hold: section({
       deadline: duration('Longest that requests are parked at the cutover', HOLD_DEADLINE_MS).optional(),

@@ -84,6 +84,7 @@ export function planSpec(plan: Plan): Json {
   }));
   return specOf({
     ...plan,
+    throttle: undefined,
     legacy: { units: plan.legacy.units.map(named), writers: plan.legacy.writers.map(named) },
     next: { units: plan.next.units.map(named), setup },
     data: plan.data.map(named),

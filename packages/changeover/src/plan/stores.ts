@@ -205,6 +205,18 @@ export interface OpenStore {
    * Throws `CHG_DATA_EXPRESSION_INVALID` for one that is not a value of each row.
    */
   compute?(table: string, rows: readonly Row[], computed: readonly Computed[]): Promise<Row[]>;
+  /**
+   * Bytes of all values of a table of so many rows, estimated by a sample; `copy`: as the bulk form writes them. Absent where that would be no cheaper
+   * than reading it.
+   */
+  estimatedBytes?(table: string, rows: number, form: 'values' | 'copy'): Promise<number>;
+  /**
+   * How long the store took for one row of `table` by its key, in milliseconds by its own clock, so without the way and without our own work.
+   * Absent where nobody else waits for the store.
+   */
+  latencyMs?(table: string): Promise<number>;
+  /** How far the slowest replica is behind, in milliseconds; null where there is none, or none that tells. Absent where a store has no replicas. */
+  replicaLagMs?(): Promise<number | null>;
   readonly capture: Capture;
   /** Absent where rows are read and written one by one only. */
   readonly bulk?: BulkAddress;

@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { access, chmod, chown, cp, mkdir, mkdtemp, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { access, chmod, chown, cp, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { arch, platform, tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import pg from 'pg';
 import { keepServer } from './kept-server.ts';
 import { freePort } from './ports.ts';
 
@@ -16,6 +17,8 @@ export interface ThrowawayPostgres {
    * KILL takes the postmaster alone, and its processes find out by themselves. Default: QUIT.
    */
   crash(signal?: 'QUIT' | 'KILL'): Promise<void>;
+  /** Starts a streaming replica, which is to be stopped by itself. */
+  replica(): Promise<ThrowawayPostgres>;
   /** Ends the server and removes its folder. */
   stop(): Promise<void>;
 }
@@ -48,15 +51,59 @@ export async function startPostgres(): Promise<ThrowawayPostgres> {
 }
 
 async function launch(native: string): Promise<ThrowawayPostgres> {
+  const folder = await newFolder();
+  const data = path.join(folder, 'data');
+  const initdb = ['-D', data, '-U', 'app', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C'];
+  await promisify(execFile)(path.join(native, 'bin/initdb'), initdb, { ...ownerOfServers(), cwd: folder });
+  return serve(native, folder);
+}
+
+function ownerOfServers(): { uid?: number; gid?: number } {
+  return process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
+}
+
+async function newFolder(): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), 'changeover-pg-'));
-  const asRoot = process.getuid?.() === 0;
-  const owner = asRoot ? { uid: NOBODY, gid: NOBODY } : {};
-  if (asRoot) await chown(folder, NOBODY, NOBODY);
+  const { uid, gid } = ownerOfServers();
+  if (uid !== undefined && gid !== undefined) await chown(folder, uid, gid);
+  return folder;
+}
+
+/** A copy of the primary's folder, made as its manual says for copies at the level of the file system, that follows it from there on. */
+async function replicaOf(native: string, primary: string, url: string): Promise<ThrowawayPostgres> {
+  const folder = await newFolder();
+  const data = path.join(folder, 'data');
+  const client = new pg.Client(url);
+  await client.connect();
+  try {
+    await client.query("SELECT pg_backup_start('replica', fast => true)");
+    // By the user that runs the servers, so that the files are its own.
+    await promisify(execFile)('cp', ['-r', path.join(primary, 'data'), data], { ...ownerOfServers(), cwd: folder });
+    const { rows } = await client.query<{ labelfile: string }>(
+      'SELECT labelfile FROM pg_backup_stop(wait_for_archive => false)',
+    );
+    await rm(path.join(data, 'postmaster.pid'));
+    const { uid, gid } = ownerOfServers();
+    for (const [name, text] of [
+      ['backup_label', rows[0]?.labelfile ?? ''],
+      ['standby.signal', ''],
+    ] as const) {
+      await writeFile(path.join(data, name), text);
+      if (uid !== undefined && gid !== undefined) await chown(path.join(data, name), uid, gid);
+    }
+  } finally {
+    await client.end();
+  }
+  return serve(native, folder, { primary_conninfo: url });
+}
+
+async function serve(
+  native: string,
+  folder: string,
+  more: Readonly<Record<string, string>> = {},
+): Promise<ThrowawayPostgres> {
   const data = path.join(folder, 'data');
   const port = await freePort();
-  const initdb = ['-D', data, '-U', 'app', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C'];
-  await promisify(execFile)(path.join(native, 'bin/initdb'), initdb, { ...owner, cwd: folder });
-
   const settings = {
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
@@ -66,6 +113,7 @@ async function launch(native: string): Promise<ThrowawayPostgres> {
     fsync: 'off',
     full_page_writes: 'off',
     shared_buffers: '32MB',
+    ...more,
   };
   const server = [path.join(native, 'bin/postgres'), '-D', data, '-p', String(port)];
   for (const [name, value] of Object.entries(settings)) server.push('-c', `${name}=${value}`);
@@ -73,16 +121,18 @@ async function launch(native: string): Promise<ThrowawayPostgres> {
     name: 'postgres',
     folder,
     command: server,
-    owner,
+    owner: ownerOfServers(),
     end: 'INT',
     ready: (pid) => ready(pid, data),
   });
+  const url = `postgres://app@127.0.0.1:${port}/postgres`;
   return {
-    url: `postgres://app@127.0.0.1:${port}/postgres`,
+    url,
     get pid() {
       return kept.pid;
     },
     crash: (signal = 'QUIT') => kept.crash(signal),
+    replica: () => replicaOf(native, folder, url),
     stop: () => kept.stop(),
   };
 }
@@ -93,7 +143,7 @@ async function ready(pid: number, data: string): Promise<void> {
     process.kill(pid, 0);
     // The first line of the pid file is the process, the last one the state of the server.
     const state = await readFile(path.join(data, 'postmaster.pid'), 'utf8').catch(() => '');
-    if (state.startsWith(`${pid}\n`) && state.trimEnd().endsWith('ready')) return;
+    if (state.startsWith(`${pid}\n`) && /(ready|standby)\s*$/.test(state)) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   throw new Error(`not ready after ${START_TIMEOUT_MS} ms`);

@@ -75,6 +75,26 @@ describe('the bars of a terminal', () => {
     expect(renderLive(screen, EMPTY_VIEW, 0)).toEqual([]);
   });
 
+  it('show rows and bytes with the time left that the copy itself estimates, and what holds it back', () => {
+    const event = {
+      ...copying(20_000, 40_000, 0.55),
+      leftMs: 65_000,
+      held: 'the replica lag of db (14 s, at most 10 s)',
+    };
+    const view = after(
+      [{ event: 'stage', stage: 'data', status: 'started' }, 0],
+      [{ ...copying(0, 40_000, 0.4), bytes: { done: 0, total: 80_000_000 } }, 0],
+      [{ ...copying(10_000, 40_000, 0.5), bytes: { done: 20_000_000, total: 80_000_000 } }, 1_000],
+      [{ ...event, bytes: { done: 40_000_000, total: 80_000_000 } }, 2_000],
+    );
+    expect(renderLive(screen, view, 2_000)).toEqual([
+      '◐ data · events             ████████████────────────   50 %  10,000 rows/s · 20.0 MB/s · 1 min 5 s …',
+      '! held back by the replica lag of db (14 s, at most 10 s)',
+      '  whole run                 █████████████▎──────────   55 %  21 s left',
+    ]);
+    expect(renderLive({ ...screen, width: 110 }, view, 2_000)[0]).toMatch(/20.0 MB\/s · 1 min 5 s left$/);
+  });
+
   it('keep the bar of the whole run between two stages', () => {
     const view = after(
       [{ event: 'stage', stage: 'config', status: 'started' }, 0],
@@ -117,6 +137,16 @@ describe('what stays of an event', () => {
     );
     expect(show(copying(12_000, 40_000, 0.5), true)).toBe(
       'data: events 12,000 rows of 40,000 rows, 50 % of the run, 21 s left',
+    );
+  });
+
+  it('in a pipe tells the bytes too, and what holds the work back', () => {
+    const told = { ...copying(12_000, 40_000, 0.5), bytes: { done: 1_500_000, total: 5_000_000 } };
+    expect(show(told, true)).toBe(
+      'data: events 12,000 rows of 40,000 rows, 1.5 MB of about 5.0 MB, 50 % of the run, 21 s left',
+    );
+    expect(show({ ...told, held: 'the rate of at most 20 MB/s' }, true)).toMatch(
+      /21 s left, held back by the rate of at most 20 MB\/s$/,
     );
   });
 

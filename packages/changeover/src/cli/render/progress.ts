@@ -1,7 +1,7 @@
 import type { ChangeoverEvent, Stage, Status } from '../../changeover.ts';
 import { isPastTheSwitch } from '../stages.ts';
 import { cleanLine, columns, padEnd, truncate, type Screen, type Style } from './text.ts';
-import { showAmount, showDuration, showPercent } from './units.ts';
+import { showAmount, showBytes, showDuration, showPercent } from './units.ts';
 import { showOutcome } from './verdicts.ts';
 
 type ProgressEvent = Extract<ChangeoverEvent, { event: 'progress' }>;
@@ -50,6 +50,8 @@ export interface RunView {
   readonly step: string | null;
   readonly progress: ProgressEvent | null;
   readonly rate: Rate | null;
+  /** Of the bytes, where the work is counted in rows. */
+  readonly bytesRate: Rate | null;
   /** When requests began to be held. */
   readonly heldSinceMs: number | null;
 }
@@ -60,6 +62,7 @@ export const EMPTY_VIEW: RunView = {
   step: null,
   progress: null,
   rate: null,
+  bytesRate: null,
   heldSinceMs: null,
 };
 
@@ -77,10 +80,12 @@ export function nextView(view: RunView, event: ChangeoverEvent, nowMs: number): 
           }
         : { ...view, stage: null, step: null };
     case 'step':
-      return event.status === 'started' ? { ...view, step: event.step, rate: null } : view;
+      return event.status === 'started' ? { ...view, step: event.step, rate: null, bytesRate: null } : view;
     case 'progress': {
       const isSame = view.progress?.what === event.what && view.progress.step === event.step;
-      return { ...view, progress: event, rate: nextRate(isSame ? view.rate : null, event.done, nowMs) };
+      const bytesRate =
+        event.bytes === undefined ? null : nextRate(isSame ? view.bytesRate : null, event.bytes.done, nowMs);
+      return { ...view, progress: event, rate: nextRate(isSame ? view.rate : null, event.done, nowMs), bytesRate };
     }
     case 'state': {
       const isHold = event.state === 'HOLD' || event.state === 'RB_HOLD';
@@ -96,7 +101,9 @@ export function nextView(view: RunView, event: ChangeoverEvent, nowMs: number): 
 
 // The bar of the whole run stays while the next stage has not yet told anything.
 function wholeOf(progress: ProgressEvent | null): ProgressEvent | null {
-  return progress === null ? null : { ...progress, what: '', done: 0, total: null };
+  if (progress === null) return null;
+  const { event, stage, step, fraction, unit, remainingMs } = progress;
+  return { event, stage, step, fraction, unit, remainingMs, what: '', done: 0, total: null };
 }
 
 const LABEL_COLUMNS = 24;
@@ -106,7 +113,8 @@ export function renderLive(screen: Screen, view: RunView, nowMs: number): string
   if (view.stage === null && view.progress === null) return [];
   const { style, width } = screen;
   const { progress, stage } = view;
-  const barColumns = Math.max(8, Math.min(28, width - 60));
+  // Two rates need more room than one.
+  const barColumns = Math.max(8, Math.min(view.bytesRate === null ? 28 : 24, width - 60));
   const label = (text: string) => padEnd(truncate(text, LABEL_COLUMNS), LABEL_COLUMNS);
   const line = (mark: string, name: string, fraction: number, after: string) => {
     const room = Math.max(0, width - LABEL_COLUMNS - barColumns - 13);
@@ -125,6 +133,8 @@ export function renderLive(screen: Screen, view: RunView, nowMs: number): string
       const since = style.dim(showDuration(nowMs - view.stageStartedAtMs));
       lines.push(`${style.accent('◐')} ${label(name)}${amount}  ${since}`);
     }
+    const held = heldBack(progress);
+    if (held !== '') lines.push(`${style.warn('!')} ${style.warn(truncate(held, Math.max(0, width - 2)))}`);
   }
   if (progress !== null) {
     const left = timeLeft(progress);
@@ -133,9 +143,18 @@ export function renderLive(screen: Screen, view: RunView, nowMs: number): string
   return lines;
 }
 
+function bytesText({ bytes }: ProgressEvent): string {
+  if (bytes === undefined) return '';
+  return `, ${showBytes(bytes.done)}${bytes.total === null ? '' : ` of about ${showBytes(bytes.total)}`}`;
+}
+
 /** Nothing where an estimate ran out before the work did. */
 function timeLeft({ remainingMs }: ProgressEvent): string {
   return remainingMs === null || remainingMs <= 0 ? '' : `${showDuration(remainingMs)} left`;
+}
+
+function heldBack(progress: ProgressEvent | null): string {
+  return progress?.held === undefined ? '' : `held back by ${cleanLine(progress.held)}`;
 }
 
 function perSecond({ progress, rate }: RunView): string {
@@ -143,15 +162,16 @@ function perSecond({ progress, rate }: RunView): string {
   return progress === null || known === null ? '' : ` · ${showAmount(Math.round(known), progress.unit)}/s`;
 }
 
-function speed({ progress, rate }: RunView): string {
+function speed({ progress, rate, bytesRate }: RunView): string {
   if (progress === null) return '';
   const { perSecond } = rate ?? { perSecond: null };
   if (perSecond === null) return showAmount(progress.done, progress.unit);
-  const left =
-    progress.total === null || perSecond <= 0 ? null : ((progress.total - progress.done) / perSecond) * 1_000;
+  const byRate = progress.total === null ? null : ((progress.total - progress.done) / perSecond) * 1_000;
+  const left = progress.leftMs === undefined ? byRate : progress.leftMs;
   return [
     `${showAmount(Math.round(perSecond), progress.unit)}/s`,
-    left === null ? 'waiting' : `${showDuration(left)} left`,
+    ...(bytesRate?.perSecond == null ? [] : [`${showBytes(bytesRate.perSecond)}/s`]),
+    ...(perSecond <= 0 ? ['waiting'] : left === null ? [] : [`${showDuration(left)} left`]),
   ].join(' · ');
 }
 
@@ -187,8 +207,9 @@ export function renderEvent(
       if (!isPipe) return null;
       const of = event.total === null ? '' : ` of ${showAmount(event.total, event.unit)}`;
       const left = timeLeft(event) === '' ? '' : `, ${timeLeft(event)}`;
-      const amount = `${showAmount(event.done, event.unit)}${of}`;
-      return `${event.stage}: ${cleanLine(event.what)} ${amount}, ${showPercent(event.fraction)} of the run${left}`;
+      const amount = `${showAmount(event.done, event.unit)}${of}${bytesText(event)}`;
+      const held = heldBack(event) === '' ? '' : `, ${heldBack(event)}`;
+      return `${event.stage}: ${cleanLine(event.what)} ${amount}, ${showPercent(event.fraction)} of the run${left}${held}`;
     }
     case 'state': {
       const since = before.heldSinceMs === null ? '' : `  +${Math.round(nowMs - before.heldSinceMs)} ms`;

@@ -56,6 +56,7 @@ const status: Status = {
   ],
   pendingChanges: 0,
   lags: [{ store: 'postgres db/app', side: 'next', bytes: 5_242_880, seconds: 3, warning: null }],
+  heldBack: null,
   notReturnable: [{ table: 'events', rows: 3, reason: 'the log has no field for a score' }],
   errors: [],
   warnings: ['the disk of the journal is nearly full'],
@@ -101,6 +102,12 @@ To know
     );
     expect(lines({ hold: 'writes', gateway: null })).toContain('Held       writes\n');
     expect(lines({ errors: ['both failed'] })).toContain('✖  both failed');
+  });
+
+  it('says what holds the work back', () => {
+    const held = renderStatus(screen, { ...status, heldBack: 'the rate of at most 20 MB/s' }, 0).split('\n');
+    expect(held).toContain('  Held back  by the rate of at most 20 MB/s');
+    expect(renderStatus(screen, status, 0)).not.toContain('Held back');
   });
 
   it('is short before the first run', () => {

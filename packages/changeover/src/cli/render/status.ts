@@ -16,6 +16,7 @@ export function renderStatus(screen: Screen, status: Status, nowMs: number): str
       ? []
       : [['Changes', `${showCount(status.pendingChanges)} left to apply`] as const]),
     ...status.lags.map((lag) => ['Log', lagText(lag)] as const),
+    ...(status.heldBack === null ? [] : [['Held back', style.warn(`by ${cleanLine(status.heldBack)}`)] as const]),
     ['Owner', ownerText(status, nowMs)],
     [
       'Keeper',

@@ -1,6 +1,6 @@
 import type { Context } from '../../plan/context.ts';
 import type { Value } from '../../plan/stores.ts';
-import { turn } from '../turn.ts';
+import { pacedTurn } from '../turn.ts';
 import { change } from './build.ts';
 import type { ExpandedTable } from './expansions.ts';
 import type { Made } from './statements.ts';
@@ -38,7 +38,7 @@ export class Filling {
     let done = ledger.reduce((sum, { rows }) => sum + rows, 0);
     let limit = Math.min(definition.chunkRows, 10 * MIN_ROWS);
     for (let seq = ledger.length; ; seq++) {
-      await turn(ctx);
+      await pacedTurn(ctx);
       const [chunk] = upTo === null ? [] : await access.query(steps.chunk(after, upTo, limit, 'true'));
       const last = keyOf(chunk?.[1] ?? null);
       if (last === null) {
@@ -54,6 +54,7 @@ export class Filling {
       else if (tookMs < SHORT_BATCH_MS) limit = Math.min(definition.chunkRows, limit * 2);
       after = last;
       done += Number(chunk?.[0]);
+      ctx.pace?.spent(Number(chunk?.[0]), 0);
       ctx.report.progress({ what: `fill ${name}`, done, total: Math.max(total, done), unit: 'rows' });
       if (definition.pauseMs > 0) await ctx.clock.sleep(definition.pauseMs, ctx.signal);
     }

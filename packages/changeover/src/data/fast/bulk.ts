@@ -1,7 +1,9 @@
 import type { Context } from '../../plan/context.ts';
 import type { LedgerEntry, OpenStore, Value } from '../../plan/stores.ts';
+import type { TableSize } from '../copy-meter.ts';
 import type { TableMap } from '../mapping.ts';
 import { canTransfer } from './mariadb-cells.ts';
+import { bytesOf } from '../values.ts';
 import type { Stretch } from './messages.ts';
 import { boundariesIn, planEntry, rangesBetween, type Range } from './ranges.ts';
 import { Threads, type Thread } from './threads.ts';
@@ -60,20 +62,21 @@ export class Bulk {
     ctx: Context,
     map: TableMap,
     entries: readonly LedgerEntry[],
-    total: number,
+    size: TableSize,
     copyRange: (range: Range) => Promise<number>,
   ): Promise<void> {
     const workers = this.#workers(ctx, map);
     try {
       const boundaries = boundariesIn(entries) ?? (await this.#begin(ctx, map, workers));
-      const progress = new CopyProgress(ctx, map.target.name, total);
-      progress.add(entries.reduce((sum, { rows }) => sum + rows, 0));
+      const progress = new CopyProgress(ctx, map.target.name, size);
+      const before = entries.reduce((sum, { rows }) => sum + rows, 0);
+      progress.add(before, before * progress.bytesPerRow);
       for (let known = entries; ; known = await this.#durable(ctx, map)) {
         const finished = new Set(known.map(({ seq }) => seq));
         const ranges = rangesBetween(boundaries).filter(({ seq }) => !finished.has(seq));
         if (ranges.length === 0) break;
         await workers.each(ranges, (range, worker, signal) =>
-          this.#copyOne(ctx, worker, signal, range, progress, copyRange),
+          this.#copyOne(ctx, { workers, worker, signal }, range, progress, copyRange),
         );
       }
       const end = { ...planEntry(ctx, this.#sync, map.target.name, []), seq: boundaries.length + 1, lastKey: null };
@@ -85,8 +88,7 @@ export class Bulk {
 
   async #copyOne(
     ctx: Context,
-    worker: Thread,
-    signal: AbortSignal,
+    { workers, worker, signal }: { readonly workers: Workers; readonly worker: Thread; readonly signal: AbortSignal },
     range: Range,
     progress: CopyProgress,
     copyRange: (range: Range) => Promise<number>,
@@ -96,8 +98,8 @@ export class Bulk {
     const report = await worker.run(
       { kind: 'copy', range },
       {
-        progress: (rows) => {
-          own.add(rows);
+        progress: (rows, bytes) => {
+          workers.pause(own.add(rows, bytes));
         },
         written: () => {
           ctx.faults.at('data.write.before_commit');
@@ -128,20 +130,30 @@ export class Bulk {
   /** Range by range in any order, or null where this table is to be compared row by row. */
   async compare(ctx: Context, map: TableMap, rows: number): Promise<AsyncGenerator<ComparedRange> | null> {
     if (!this.#isPossible(map) || !(await this.#isLarge(map, rows))) return null;
+    const bytes = ctx.pace === undefined ? null : await this.#source.estimatedBytes?.(map.source.name, rows, 'copy');
     const workers = this.#workers(ctx, map);
     const cut = await workers.first({ kind: 'cut' });
-    if (cut.kind === 'cut' && cut.isComparable) return this.#compared(workers, rangesBetween(cut.boundaries));
+    if (cut.kind === 'cut' && cut.isComparable)
+      return this.#compared(ctx, workers, rangesBetween(cut.boundaries), (bytes ?? 0) / rows);
     await workers.stop();
     return null;
   }
 
-  async *#compared(workers: Workers, ranges: readonly Range[]): AsyncGenerator<ComparedRange> {
+  async *#compared(
+    { pace }: Context,
+    workers: Workers,
+    ranges: readonly Range[],
+    bytesPerRow: number,
+  ): AsyncGenerator<ComparedRange> {
     const found: ComparedRange[] = [];
     let wake: () => void = () => undefined;
     const state: { isRunning: boolean } = { isRunning: true };
     const running = workers
       .each(ranges, async (range, worker, signal) => {
-        const report = await worker.run({ kind: 'compare', range }, {});
+        const progress = (rows: number, bytes: number) => {
+          workers.pause(pace?.spent(rows, bytes === 0 ? rows * bytesPerRow : bytes) ?? 0);
+        };
+        const report = await worker.run({ kind: 'compare', range }, { progress });
         signal.throwIfAborted();
         found.push(report.kind === 'compared' ? report : { rows: 0, differing: [range] });
         wake();
@@ -167,8 +179,7 @@ export class Bulk {
   async #isLarge(map: TableMap, rows: number): Promise<boolean> {
     if (rows >= MIN_ROWS) return true;
     const sample = await this.#source.chunk(map.source.name, null, SAMPLE_ROWS);
-    const bytes = sample.flatMap((row) => Object.values(row)).reduce((sum: number, value) => sum + sizeOf(value), 0);
-    return sample.length > 0 && (bytes * rows) / sample.length >= MIN_BYTES;
+    return sample.length > 0 && (bytesOf(sample) * rows) / sample.length >= MIN_BYTES;
   }
 
   #isPossible({ columns, source, target, marks }: TableMap): boolean {
@@ -228,40 +239,46 @@ function sqlOf(value: Value): string {
   return typeof value === 'string' ? `'${value.replaceAll("'", "''")}'` : String(value);
 }
 
-function sizeOf(value: Value): number {
-  return typeof value === 'string' || value instanceof Uint8Array ? value.length : 8;
-}
-
-/** Rows of all lanes together. */
+/** Rows and bytes of all lanes together. */
 class CopyProgress {
+  readonly bytesPerRow: number;
   readonly #ctx: Context;
   readonly #what: string;
   readonly #total: number;
-  #done = 0;
+  #rows = 0;
+  #bytes = 0;
   #hasWarned = false;
 
-  constructor(ctx: Context, what: string, total: number) {
+  constructor(ctx: Context, what: string, size: TableSize) {
     this.#ctx = ctx;
     this.#what = what;
-    this.#total = total;
+    this.#total = size.rows;
+    this.bytesPerRow = (size.bytes ?? 0) / Math.max(1, size.rows);
   }
 
-  add(rows: number): void {
-    this.#done += rows;
-    const total = Math.max(this.#total, this.#done);
-    this.#ctx.report.progress({ what: this.#what, done: this.#done, total, unit: 'rows' });
+  add(rows: number, bytes: number): void {
+    this.#rows += rows;
+    this.#bytes += bytes;
+    const done = Math.round(this.#rows);
+    const total = Math.max(this.#total, done);
+    const told = { done: Math.round(this.#bytes), total: null };
+    this.#ctx.report.progress({ what: this.#what, done, total, unit: 'rows', bytes: told });
   }
 
-  /** One range: what it told is corrected at its end by what it was. */
-  part(): { add: (rows: number) => void; end: (rows: number) => void } {
+  /** One range: what it told is corrected at its end by what it was. `add` returns for how long nothing more should be read. */
+  part(): { add: (rows: number, bytes: number) => number; end: (rows: number) => void } {
     let told = 0;
     return {
-      add: (rows) => {
-        told += rows;
-        this.add(rows);
+      add: (rows, bytes) => {
+        // Postgres gives its rows without their number, which it tells at the end.
+        if (bytes === 0) return this.#ctx.pace?.spent(0, 0) ?? 0;
+        const now = rows > 0 || this.bytesPerRow === 0 ? rows : bytes / this.bytesPerRow;
+        told += now;
+        this.add(now, bytes);
+        return this.#ctx.pace?.spent(now, bytes) ?? 0;
       },
       end: (rows) => {
-        this.add(rows - told);
+        this.add(rows - told, 0);
       },
     };
   }

@@ -78,6 +78,7 @@ export class MariadbSource implements BulkSource {
       work.progress(0, bytes.length);
       told += bytes.length;
       await sink.write(bytes);
+      await work.released();
     });
     work.progress(rows, 0);
     return `bytes ${told}`;
@@ -107,7 +108,7 @@ export class MariadbSource implements BulkSource {
     let equal = 0;
     const open: Stretch[] = [range];
     for (let stretch = open.pop(); stretch !== undefined; stretch = open.pop()) {
-      work.check();
+      await work.released();
       const { rows, isEqual } = await this.#compareOne(stretch, target);
       const middle = isEqual || rows <= LEAF_ROWS ? null : await this.#keyAt(stretch, rows >> 1);
       if (middle !== null) open.push({ after: middle, upTo: stretch.upTo }, { after: stretch.after, upTo: middle });

@@ -16,6 +16,8 @@ export interface WorkerSetup {
   readonly computed: readonly Computed[];
   /** An Int32Array of one element: 1 when the work is to end. Seen without a turn of the worker's event loop. */
   readonly stop: SharedArrayBuffer;
+  /** The same: 1 while nothing more is to be read. */
+  readonly held: SharedArrayBuffer;
 }
 
 /** Work on the table that is open. */

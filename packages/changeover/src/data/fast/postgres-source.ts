@@ -108,9 +108,12 @@ export class PostgresSource implements BulkSource {
         work.check();
         work.progress(0, to - from);
         told += to - from;
-        return sink.forward(chunk.subarray(from, to));
+        return sink.forward(chunk.subarray(from, to)) && !work.isHeld;
       },
-      ready: () => sink.drained(),
+      ready: async () => {
+        await work.released();
+        await sink.drained();
+      },
     });
     work.progress(rows, 0);
     return `bytes ${told}`;
@@ -135,7 +138,7 @@ export class PostgresSource implements BulkSource {
     let equal = 0;
     const open: Stretch[] = [range];
     for (let stretch = open.pop(); stretch !== undefined; stretch = open.pop()) {
-      work.check();
+      await work.released();
       const pair = new StreamPair();
       const own = `${this.#select(selection(this.#columns), stretch)} ORDER BY ${orderOf(this.#shape)}`;
       const other = `${target.select(stretch)} ORDER BY ${target.order}`;

@@ -11,6 +11,10 @@ export interface Work {
   /** Throws when the work is to end. Called between any two pieces of it. */
   check(): void;
   progress(rows: number, bytes: number): void;
+  /** True while nothing more is to be read. */
+  readonly isHeld: boolean;
+  /** Resolves when more may be read. Throws when the work is to end. */
+  released(): Promise<void>;
 }
 
 /** What was begun in binary goes on as text from its start: a value came up that has no binary form in the target's type. */

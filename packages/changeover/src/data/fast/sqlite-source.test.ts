@@ -82,13 +82,14 @@ async function sourceOf(names: string): Promise<{ source: SqliteSource; target: 
     columns: names.split(' ').map((name) => [name, name] as const),
     computed: [],
     stop: new SharedArrayBuffer(4),
+    held: new SharedArrayBuffer(4),
   } as const;
   const target = kept(await PostgresTarget.open(setup.target, setup));
   return { source: kept(new SqliteSource(setup.source, setup, target)), target };
 }
 
 const ALL = { seq: 0, after: null, upTo: null };
-const WORK = { check: () => undefined, progress: () => undefined };
+const WORK = { check: () => undefined, progress: () => undefined, isHeld: false, released: () => Promise.resolve() };
 const holds = ({ after, upTo }: Stretch, id: number) =>
   (after === null || Number(decodeKey(after)[0]) < id) && (upTo === null || id <= Number(decodeKey(upTo)[0]));
 

@@ -97,6 +97,7 @@ export class SqliteSource implements BulkSource {
       work.check();
       await send(bytes);
       work.progress(rows, bytes.length);
+      await work.released();
     }
     if (isBinary) await send(BINARY_TRAILER);
     return hash.digest('hex');
@@ -119,7 +120,7 @@ export class SqliteSource implements BulkSource {
     let equal = 0;
     const batches = this.#batches(range, true);
     const pull = async () => {
-      work.check();
+      await work.released();
       const { value, done } = await batches.next();
       return done === true ? null : value;
     };

@@ -1,4 +1,5 @@
 /** The program of a worker thread: one table at a time, its own reader of the source and its own connections to the target. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort, type MessagePort } from 'node:worker_threads';
 import { MariadbSource } from './mariadb-source.ts';
 import type { Report, Task, TableTask, WorkerSetup } from './messages.ts';
@@ -9,6 +10,8 @@ import { SqliteSource } from './sqlite-source.ts';
 
 /** A message for every 64 KiB would cost more than reading them. */
 const PROGRESS_MS = 50;
+/** How often a thread that is held looks whether it may go on. */
+const HELD_POLL_MS = 10;
 
 class Stopped extends Error {}
 
@@ -90,6 +93,7 @@ class BulkWorker {
 
 class OpenTable implements Work {
   readonly #stop: Int32Array;
+  readonly #held: Int32Array;
   readonly #source: BulkSource;
   readonly #target: PostgresTarget;
   readonly #tell: (report: Report) => void;
@@ -107,6 +111,7 @@ class OpenTable implements Work {
     mayCommit: () => Promise<void>,
   ) {
     this.#stop = new Int32Array(setup.stop);
+    this.#held = new Int32Array(setup.held);
     this.#source = source;
     this.#target = target;
     this.#tell = tell;
@@ -143,6 +148,15 @@ class OpenTable implements Work {
 
   check(): void {
     if (this.isStopped) throw new Stopped();
+  }
+
+  get isHeld(): boolean {
+    return Atomics.load(this.#held, 0) === 1;
+  }
+
+  async released(): Promise<void> {
+    while (this.isHeld && !this.isStopped) await sleep(HELD_POLL_MS);
+    this.check();
   }
 
   progress(rows: number, bytes: number): void {

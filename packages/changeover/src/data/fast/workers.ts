@@ -1,15 +1,15 @@
-import { availableParallelism } from 'node:os';
 import type { Context } from '../../plan/context.ts';
 import { Session } from '../stores/postgres/session.ts';
+import { MAX_LANES } from '../throttle.ts';
 import type { Task, WorkerSetup } from './messages.ts';
 import { targetAddress } from './postgres-target.ts';
 import type { Final, Thread, Threads } from './threads.ts';
 
-/** More threads than this are of no use to one table: the target's disk and log are the limit by then. */
-const MAX_WORKERS = 4;
 /** A worker that is asked to end rolls back and closes; one that cannot is ended after this time, with its backends. */
 const STOP_MS = 500;
 const BACKEND_POLL_MS = 10;
+/** How often a thread that has too many beside it looks whether it may go on. */
+const LANE_POLL_MS = 100;
 
 /** The threads that work on one table, until `stop`. */
 export class Workers {
@@ -17,17 +17,18 @@ export class Workers {
   readonly #threads: Threads;
   readonly #setup: WorkerSetup;
   readonly #workers: Thread[] = [];
+  #pause: NodeJS.Timeout | undefined;
 
   /** @param setup All but what the threads share. */
-  constructor(ctx: Context, threads: Threads, setup: Omit<WorkerSetup, 'stop'>) {
+  constructor(ctx: Context, threads: Threads, setup: Omit<WorkerSetup, 'stop' | 'held'>) {
     this.#ctx = ctx;
     this.#threads = threads;
-    this.#setup = { ...setup, stop: new SharedArrayBuffer(4) };
+    this.#setup = { ...setup, stop: new SharedArrayBuffer(4), held: new SharedArrayBuffer(4) };
   }
 
   /** Does one task in a thread that is kept for further ones; others get ready meanwhile. */
   async first(task: Task): Promise<Final> {
-    for (let index = 1; index < maxLanes(); index++) this.#worker(index);
+    for (let index = 1; index < MAX_LANES; index++) this.#worker(index);
     return this.#worker(0).run(task, {});
   }
 
@@ -43,8 +44,11 @@ export class Workers {
     const failed = new AbortController();
     const signal = AbortSignal.any([this.#ctx.signal, failed.signal]);
     const lane = async (index: number) => {
-      for (let piece = queue.shift(); piece !== undefined; piece = queue.shift()) {
+      for (;;) {
+        await this.#turn(index, queue, signal);
+        const piece = queue.shift();
         signal.throwIfAborted();
+        if (piece === undefined) return;
         await act(piece, this.#worker(index), signal);
       }
     };
@@ -53,7 +57,7 @@ export class Workers {
       stopped.push(this.stop());
     };
     signal.addEventListener('abort', stop, { once: true });
-    const lanes = Array.from({ length: Math.min(maxLanes(), queue.length) }, (_, index) =>
+    const lanes = Array.from({ length: Math.min(MAX_LANES, queue.length) }, (_, index) =>
       lane(index).catch((error: unknown) => {
         failed.abort(error);
       }),
@@ -64,9 +68,20 @@ export class Workers {
     signal.throwIfAborted();
   }
 
+  /** The threads read nothing more for so long. */
+  pause(ms: number): void {
+    clearTimeout(this.#pause);
+    this.#hold(ms > 0);
+    if (ms > 0)
+      this.#pause = setTimeout(() => {
+        this.#hold(false);
+      }, ms);
+  }
+
   /** Ends the work of all threads. When it resolves, none of their transactions can commit any more. */
   async stop(): Promise<void> {
     const workers = this.#workers.splice(0);
+    this.pause(0);
     Atomics.store(new Int32Array(this.#setup.stop), 0, 1);
     const backends = await Promise.all(workers.map((worker) => this.#end(worker)));
     if (backends.flat().length > 0) await this.#endBackends(backends.flat());
@@ -80,6 +95,18 @@ export class Workers {
     }
     worker.send({ kind: 'stop' });
     return (await worker.ended(STOP_MS)) ? [] : worker.backends;
+  }
+
+  #hold(isHeld: boolean): void {
+    Atomics.store(new Int32Array(this.#setup.held), 0, isHeld ? 1 : 0);
+  }
+
+  /** Fewer threads while the source is slow: the others wait until it is not, or nothing is left. */
+  async #turn(index: number, queue: readonly unknown[], signal: AbortSignal): Promise<void> {
+    const { pace, clock } = this.#ctx;
+    if (pace === undefined) return;
+    while (index >= pace.lanes && queue.length > 0) await clock.sleep(LANE_POLL_MS, signal);
+    if (queue.length > 0) await pace.ready(signal);
   }
 
   #worker(index: number): Thread {
@@ -104,8 +131,4 @@ export class Workers {
       await session.close();
     }
   }
-}
-
-function maxLanes(): number {
-  return Math.min(availableParallelism(), MAX_WORKERS);
 }

@@ -232,7 +232,9 @@ export class FilesSync {
     const torn: RawPath[] = [];
     for (const batch of batchesOf(changed)) {
       ctx.signal.throwIfAborted();
+      await ctx.pace?.ready();
       const written = await writer.copy(batch);
+      ctx.pace?.spent(0, bytesOf(batch));
       applied += written.applied;
       torn.push(...written.torn);
       left -= batch.length;

@@ -1,6 +1,7 @@
 import { liveSide } from '../../plan/authority.ts';
 import type { Context } from '../../plan/context.ts';
 import type { Owner } from '../ownership.ts';
+import { holdRecorder } from './held.ts';
 import type { Parts } from './parts.ts';
 
 /** Before the first run, and for verbs that only read. */
@@ -9,6 +10,7 @@ const NO_RUN = 'none';
 /** The context of work done under ownership: messages reach the journal and the screen. */
 export function ownedContext(parts: Parts, owner: Owner, signal: AbortSignal): Context {
   const runId = parts.journal.currentRun()?.id;
+  const recordHold = holdRecorder(owner);
   return {
     ...readContext(parts, signal),
     runId: runId ?? NO_RUN,
@@ -20,7 +22,7 @@ export function ownedContext(parts: Parts, owner: Owner, signal: AbortSignal): C
       return liveSide(parts.journal.authority());
     },
     report: {
-      progress: () => undefined,
+      progress: recordHold,
       warn(message) {
         if (runId !== undefined) owner.message(runId, 'warning', message);
         parts.emit({ event: 'warning', message });

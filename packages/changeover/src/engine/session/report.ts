@@ -5,6 +5,7 @@ import type { Context } from '../../plan/context.ts';
 import { STAGES, type Footprint, type Side, type Verdict } from '../../plan/words.ts';
 import { LEGACY_BOOT } from '../cutover/parts.ts';
 import type { Run, StepRecord } from '../runs.ts';
+import { heldBack } from './held.ts';
 import { heartbeatFile } from './keeper.ts';
 import type { Parts } from './parts.ts';
 import { allFindings, runSteps } from './run-steps.ts';
@@ -95,6 +96,7 @@ export async function statusOf(ctx: Context, parts: Parts): Promise<Status> {
     units: [...(await unitsOf(ctx, parts, 'legacy')), ...(await unitsOf(ctx, parts, 'next'))],
     pendingChanges: null,
     lags,
+    heldBack: owner?.isHeld === true ? heldBack(journal) : null,
     notReturnable: isPrepared && authority.side === 'next' ? await parts.data.notReturnable(ctx) : [],
     errors: messages.filter(({ level }) => level === 'error').map(({ text }) => text),
     warnings: [

@@ -1,5 +1,6 @@
 import type { Changeover, RunOutcome } from '../../plan/api.ts';
 import type { Context } from '../../plan/context.ts';
+import { parseRate } from '../../plan/rate.ts';
 import { readContext } from './context.ts';
 import { finish, uninstall } from './finish.ts';
 import type { Parts } from './parts.ts';
@@ -18,7 +19,8 @@ export function createSession(parts: Parts): Changeover {
     brief: (decision) => briefOf(reading(), parts, decision),
     status: () => statusOf(reading(), parts),
 
-    async run({ until, through = false, signal = never() } = {}) {
+    async run({ until, through = false, maxRate, signal = never() } = {}) {
+      if (maxRate !== undefined) parts.data.limitRate(parseRate(maxRate));
       const outcome = await runToReady(parts, until, signal);
       if (!through || outcome.status !== 'ready') return outcome;
       const switched = await cutover(parts, signal);

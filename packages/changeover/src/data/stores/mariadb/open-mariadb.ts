@@ -18,6 +18,7 @@ import { readCascades } from './cascades.ts';
 import { checkMariadb, footprintOfMariadb } from './check.ts';
 import { computeRows, computedColumns } from './computed.ts';
 import { MariadbConnection } from './connection.ts';
+import { estimatedBytes, latencyMs } from './gauges.ts';
 import { Guard } from './guard.ts';
 import { canonicalRows, readColumns, readKey, readRows, rowReader, within } from './rows.ts';
 import { keyColumns, readShape, selection, type MariadbColumn, type MariadbShape } from './shape.ts';
@@ -102,6 +103,14 @@ export class OpenMariadb implements OpenStore {
       `SELECT ${selection(keyColumns(shape))} FROM ${quoted(table)} ORDER BY ${order} LIMIT 1`,
     );
     return cells === undefined ? null : readKey(shape, cells);
+  }
+
+  async estimatedBytes(table: string): Promise<number> {
+    return estimatedBytes(await this.#connection.reader(), table);
+  }
+
+  async latencyMs(table: string): Promise<number> {
+    return latencyMs(await this.#connection.reader(), await this.shape(table));
   }
 
   async canonical(table: string, rows: readonly Row[]): Promise<Row[]> {

@@ -19,6 +19,7 @@ import type { CaptureMethod } from './change-log.ts';
 import { checkPostgres, footprintOfPostgres } from './check.ts';
 import { computeRows, withComputed } from './computed.ts';
 import { PostgresConnection, UNDEFINED_TABLE } from './connection.ts';
+import { ReplicaLag, estimatedBytes, latencyMs } from './gauges.ts';
 import { LogicalCapture } from './logical/capture.ts';
 import { setSequences } from './sequences.ts';
 import { sqlState, type Session } from './session.ts';
@@ -54,6 +55,7 @@ export class OpenPostgres implements OpenStore {
   };
   readonly #connection: PostgresConnection;
   readonly #how: CaptureMethod;
+  readonly #replicas: ReplicaLag;
   readonly #shapes = new Map<string, PostgresShape>();
 
   constructor(url: string, name: string, ctx: Context, how: CaptureMethod, own: Own = WHOLE) {
@@ -61,6 +63,13 @@ export class OpenPostgres implements OpenStore {
     // In bulk a table is read and written whole.
     if (own.scope === null) this.bulk = { kind: 'postgres', store: name, url, marksWrites: how === 'log' };
     this.#how = how;
+    this.#replicas = new ReplicaLag(
+      this.#connection.main,
+      () => ctx.clock.monotonicMs(),
+      (message) => {
+        ctx.report.warn(`${name}: ${message}`);
+      },
+    );
     const method = how === 'log' ? LogicalCapture : PostgresCapture;
     this.capture = new method(
       this.#connection,
@@ -115,6 +124,18 @@ export class OpenPostgres implements OpenStore {
       `SELECT ${selection(columns)} FROM ${shape.qualified} AS t ${await this.#ours(shape)} ORDER BY ${lastFirst(shape)} LIMIT 1`,
     );
     return row === undefined ? null : readKey(shape, row);
+  }
+
+  async estimatedBytes(table: string, rows: number, form: 'values' | 'copy'): Promise<number> {
+    return estimatedBytes(this.#connection.main, await this.shape(table), rows, form);
+  }
+
+  async latencyMs(table: string): Promise<number> {
+    return latencyMs(this.#connection.main, await this.shape(table));
+  }
+
+  replicaLagMs(): Promise<number | null> {
+    return this.#replicas.now();
   }
 
   async canonical(table: string, rows: readonly Row[]): Promise<Row[]> {

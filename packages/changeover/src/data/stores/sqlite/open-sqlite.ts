@@ -18,6 +18,7 @@ import { SqliteCapture } from './capture.ts';
 import { checkSqlite, footprintOfSqlite } from './check.ts';
 import { selected, withComputed } from './computed.ts';
 import { SqliteConnection } from './connection.ts';
+import { estimatedBytes } from './gauges.ts';
 import type { Own } from './own.ts';
 import { readShape, type SqliteShape } from './shape.ts';
 import { quoted } from './text.ts';
@@ -88,6 +89,19 @@ export class OpenSqlite implements OpenStore {
     return this.#connection.read(() => {
       this.#shape(table);
       return Number(this.#connection.all(`SELECT count(*) FROM ${quoted(table)} ${this.#ours(table)}`)[0]?.[0]);
+    });
+  }
+
+  async estimatedBytes(table: string, rows: number, form: 'values' | 'copy'): Promise<number> {
+    return this.#connection.read(() => estimatedBytes(this.#connection, this.#shape(table), rows, form));
+  }
+
+  async latencyMs(table: string): Promise<number> {
+    return this.#connection.read(() => {
+      const { name, key } = this.#shape(table);
+      const sinceMs = performance.now();
+      this.#connection.all(`SELECT 1 FROM ${quoted(name)} ORDER BY ${key.map(quoted).join(', ')} LIMIT 1`);
+      return performance.now() - sinceMs;
     });
   }
 
