@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
-import { pipeline, type Logger, type Metrics, type Pipeline, type PipelineStatus } from '@changeover/runtime';
+import { pipeline, type HealthReport, type Logger, type Metrics, type Pipeline } from '@changeover/runtime';
 import { now } from './events.ts';
 import type { Parts } from './parts.ts';
 import { capture } from './stages/capture.ts';
@@ -80,8 +80,8 @@ export class Bell {
     return this.#parts.activity.isIdle && this.#line.status().stages[0]?.queue.size === 0;
   }
 
-  status(): PipelineStatus {
-    return this.#line.status();
+  health(): HealthReport {
+    return this.#line.health();
   }
 
   /** Called with every visit that was stored. */

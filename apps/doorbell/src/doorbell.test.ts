@@ -25,7 +25,7 @@ beforeAll(async () => {
   await faces.warm();
 }, 120_000);
 afterAll(async () => {
-  for (const { storage } of opened) await storage.close();
+  for (const { runtime } of opened) await runtime.stop();
   await faces.close();
   await temp.remove();
 });

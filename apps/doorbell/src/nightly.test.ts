@@ -71,7 +71,7 @@ test('both sides read the public list the same way, and adding it again adds nob
   const files = ['fbi_.._.._odd_name.jpg', 'fbi_john_q._public.jpg'];
   expect(await readdir(legacy.places.blacklist)).toEqual(files);
   expect(await readdir(next.places.blacklist)).toEqual(files);
-  await next.storage.close();
+  await next.runtime.stop();
 });
 
 test('old pictures of visits are removed only where the settings say after how many days', async () => {
@@ -91,7 +91,7 @@ test('old pictures of visits are removed only where the settings say after how m
   system.settings.storage.keep_images_days = 7;
   expect(await removeOldCaptures(system)).toBe(1);
   expect((await readdir(system.places.captures)).sort()).toEqual(['notes.txt', 'visitor_new.jpg']);
-  await system.storage.close();
+  await system.runtime.stop();
 });
 
 test('nightly work waits for its hour, and a passive side does none', async () => {

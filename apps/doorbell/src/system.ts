@@ -1,5 +1,5 @@
 import { Faces } from '../shared/faces.ts';
-import { createLogger } from '@changeover/runtime';
+import { createLogger, Metrics, type Runtime } from '@changeover/runtime';
 import { Activity } from './activity.ts';
 import { Bell } from './bell.ts';
 import { Camera } from './camera.ts';
@@ -9,29 +9,29 @@ import { Notifications } from './notifications/notifications.ts';
 import { Telegram } from './notifications/telegram.ts';
 import type { Parts } from './parts.ts';
 import { type Configuration, readConfiguration } from './settings.ts';
+import { supervise } from './supervise.ts';
 import { openStorage } from './storage/open.ts';
 
 const LOG_LEVELS = { DEBUG: 'debug', INFO: 'info', WARNING: 'warn', ERROR: 'error', CRITICAL: 'fatal' } as const;
 
 export interface System extends Parts {
   readonly bell: Bell;
+  readonly runtime: Runtime;
 }
 
 export interface OpenOptions {
   /** Folder with `config` and `data`; what is missing is made. */
   readonly root: string;
   readonly environment?: NodeJS.ProcessEnv;
+  /** Shared with others, who close it; default its own. */
   readonly faces?: Faces;
 }
 
-/** Reads the settings of a root, opens its store and puts the parts together; nothing listens and no timer runs yet. */
-export async function openSystem({
-  root,
-  environment = process.env,
-  faces = new Faces(),
-}: OpenOptions): Promise<System> {
+/** Reads the settings of a root, opens its store, puts the parts together and starts them; nothing listens yet. */
+export async function openSystem({ root, environment = process.env, faces: given }: OpenOptions): Promise<System> {
   const configuration = await readConfiguration(root, environment);
   const { settings } = configuration;
+  const faces = given ?? new Faces();
   const places = folders(root, settings);
   await makeFolders(places);
   const storage = await openStorage(root, configuration);
@@ -47,12 +47,12 @@ export async function openSystem({
     telegram: telegram(configuration, environment),
   });
   const parts: Parts = { ...configuration, places, activity, storage, faces, camera, lamp: new Lamp(), notifications };
-  const bell = new Bell(parts, root, { log: createLogger({ level: LOG_LEVELS[settings.storage.log_level] }) });
-  activity.onChange((isActive) => {
-    if (isActive) bell.start();
-  });
-  if (activity.isActive) bell.start();
-  return { ...parts, bell };
+  const log = createLogger({ level: LOG_LEVELS[settings.storage.log_level] });
+  const metrics = new Metrics();
+  const bell = new Bell(parts, root, { log, metrics });
+  const runtime = supervise(parts, bell, { log, metrics, ownsFaces: given === undefined });
+  await runtime.start();
+  return { ...parts, bell, runtime };
 }
 
 function telegram({ settings, secrets }: Configuration, environment: NodeJS.ProcessEnv) {

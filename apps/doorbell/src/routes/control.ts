@@ -1,18 +1,20 @@
+import { healthRoutes } from '@changeover/runtime';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { HttpError } from '../http.ts';
 import type { System } from '../system.ts';
 
 /** Health for whoever watches this process, control for whoever moves the system. */
-export function controlRoutes(app: FastifyInstance, { activity, bell, storage }: System): void {
-  app.get('/health/live', () => ({ status: 'live' }));
-
-  app.get('/health/ready', async (_request, reply) => {
-    try {
+export function controlRoutes(app: FastifyInstance, { activity, bell, runtime, storage }: System): void {
+  healthRoutes(app, runtime, {
+    // Who moves traffic here must not be told of a database that was there ten seconds ago.
+    ready: async () => {
       await storage.ping();
-    } catch (error) {
-      return reply.code(503).send({ status: 'error', message: error instanceof Error ? error.message : String(error) });
-    }
-    return { status: 'ready', passive: !activity.isActive, store: storage.kind };
+      return { passive: !activity.isActive, store: storage.kind };
+    },
+  });
+  app.get('/metrics', async (_request, reply) => {
+    const { type, body } = await runtime.metrics.text();
+    return reply.type(type).send(body);
   });
 
   app.get('/health/idle', () => ({ idle: bell.isIdle }));

@@ -1,0 +1,74 @@
+import { createRuntime, service, started, type Logger, type Metrics, type Runtime } from '@changeover/runtime';
+import type { Bell } from './bell.ts';
+import { daily } from './daily.ts';
+import type { Parts } from './parts.ts';
+import { removeOldCaptures } from './retention.ts';
+import { refreshWantedList } from './wanted-list.ts';
+
+/** The models are loaded when the first answers are out. */
+const WARM_UP_AFTER_MS = 200;
+const WANTED_LIST_HOUR = 2;
+const RETENTION_HOUR = 3;
+const MS_PER_SECOND = 1000;
+const STOP_ALL_MS = 60_000;
+
+/**
+ * The parts as services: what needs what, what is watched, and what the household can do without. They stop in the reverse order, so that what
+ * was accepted is stored before its store is closed.
+ */
+export function supervise(
+  parts: Parts,
+  bell: Bell,
+  options: { readonly log: Logger; readonly metrics: Metrics; readonly ownsFaces: boolean },
+): Runtime {
+  const { activity, faces, notifications, settings } = parts;
+  const { log, metrics, ownsFaces } = options;
+  const intervalMs = settings.monitoring.health_check_interval * MS_PER_SECOND;
+  const storage = service('storage', {
+    start: () => parts.storage,
+    stop: (store) => store.close(),
+    health: { check: (store) => store.ping(), intervalMs },
+  });
+  const recognition = service('recognition', {
+    start: () => setTimeout(() => void faces.warm(), WARM_UP_AFTER_MS).unref(),
+    stop: async (warmUp) => {
+      clearTimeout(warmUp);
+      if (ownsFaces) await faces.close();
+    },
+  });
+  const pressing = service('bell', {
+    needs: [started(storage), started(recognition)],
+    start: () => {
+      // A passive side leaves what it once accepted to the time when it may write again.
+      activity.onChange((isActive) => {
+        if (isActive) bell.start();
+      });
+      if (activity.isActive) bell.start();
+    },
+    stop: () => bell.stop(),
+    health: { check: () => bell.health(), intervalMs },
+    stopTimeoutMs: STOP_ALL_MS,
+  });
+  const messages = service('notifications', {
+    critical: false,
+    needs: [started(storage)],
+    start: () => {
+      if (activity.isActive) notifications.start();
+    },
+  });
+  const chores = service('chores', {
+    critical: false,
+    needs: [started(storage), started(recognition)],
+    start: () => {
+      if (settings.wanted_list.enabled)
+        daily(WANTED_LIST_HOUR, activity, 'Wanted list', () => refreshWantedList(parts));
+      daily(RETENTION_HOUR, activity, 'Retention', () => removeOldCaptures(parts));
+    },
+  });
+  return createRuntime({
+    services: [storage, recognition, pressing, messages, chores],
+    stopTimeoutMs: STOP_ALL_MS,
+    log,
+    metrics,
+  });
+}
