@@ -1,6 +1,6 @@
 import type { Context } from '../../plan/context.ts';
 import type { OpenStore } from '../../plan/stores.ts';
-import type { SyncDefinition } from '../../plan/sync.ts';
+import type { SyncDefinition, TableMapping } from '../../plan/sync.ts';
 import type { Finding, Verdict } from '../../plan/words.ts';
 import type { ForeignKeyDescription } from '../schema/description.ts';
 import type { Dialect } from '../schema/dialect.ts';
@@ -9,7 +9,7 @@ import { literal as postgresLiteral } from '../stores/postgres/text.ts';
 import { literal as sqliteLiteral } from '../stores/sqlite/text.ts';
 import type { StoresInUse, UsedStore } from '../stores-in-use.ts';
 import { Belonging } from './belonging.ts';
-import { scopeOf } from './scope.ts';
+import { scopeOf, tableOn } from './scope.ts';
 
 const SHOWN_KEYS = 3;
 /** How long the rows of shared tables are waited for: whoever follows them is at most this late. */
@@ -161,25 +161,29 @@ export class References {
         await this.#siteOf(ctx, definition, 'next'),
       ];
       if (legacy === null || next === null) continue;
-      for (const table of next.own) {
-        const mapping = definition.tables[table];
-        for (const foreignKey of await legacy.foreignKeys(mapping?.from ?? table)) {
-          const parent = [...next.shared].find((name) => (definition.tables[name]?.from ?? name) === foreignKey.parent);
-          if (parent === undefined) continue;
-          const own = (column: string) =>
-            Object.entries(mapping?.columns ?? {}).find(([, source]) => source === column)?.[0] ?? column;
-          const ofParent = (column: string) =>
-            Object.entries(definition.tables[parent]?.columns ?? {}).find(([, source]) => source === column)?.[0] ??
-            column;
-          const parentColumns = await legacy.parentColumns(foreignKey);
+      const isShared = (name: string) => definition.slices?.shared?.includes(name) === true;
+      const entries = Object.entries(definition.tables);
+      for (const [name, mapping] of entries.filter(([own]) => !isShared(own))) {
+        const table = tableOn('next', name, mapping);
+        for (const foreignKey of await legacy.foreignKeys(tableOn('legacy', name, mapping))) {
+          const found = entries.find(
+            ([other, its]) => isShared(other) && tableOn('legacy', other, its) === foreignKey.parent,
+          );
+          if (found === undefined) continue;
+          const [parentName, parentMapping] = found;
+          const parent = tableOn('next', parentName, parentMapping);
+          const columnOf =
+            ({ columns = {} }: TableMapping) =>
+            (column: string) =>
+              Object.entries(columns).find(([, source]) => source === column)?.[0] ?? column;
           const moved = {
             ...foreignKey,
             parent,
-            columns: foreignKey.columns.map(own),
-            parentColumns: parentColumns.map(ofParent),
+            columns: foreignKey.columns.map(columnOf(mapping)),
+            parentColumns: (await legacy.parentColumns(foreignKey)).map(columnOf(parentMapping)),
           };
           const { columns } = await next.store.shape(table);
-          if (!moved.columns.every((column) => columns.some(({ name }) => name === column))) continue;
+          if (!moved.columns.every((column) => columns.some((one) => one.name === column))) continue;
           shared += 1;
           const isSet = moved.columns.map((column) => `c.${next.dialect.quoted(column)} IS NOT NULL`).join(' AND ');
           const mine = next.belonging.belongs(table, 'c.') ?? 'true';
@@ -209,7 +213,7 @@ export class References {
       ({ from, to }) => (used.side === 'legacy' ? from : to).identity(ctx) === used.identity,
     );
     const shared = here.flatMap(({ slices, tables }) =>
-      (slices?.shared ?? []).map((name) => (used.side === 'legacy' ? (tables[name]?.from ?? name) : name)),
+      (slices?.shared ?? []).map((name) => tableOn(used.side, name, tables[name])),
     );
     return new Site(store, dialect, new Set(used.tables), new Set(shared), scopeNames(used, this.#slice));
   }

@@ -69,7 +69,8 @@ function membershipOf(
   return { hops, column: columnName(at, column) };
 }
 
-function tableOn(side: Side, name: string, mapping: TableMapping): string {
+/** A table that the plan names, as it is called on one side. */
+export function tableOn(side: Side, name: string, mapping: TableMapping = {}): string {
   const { from, to } = endsOf(name, mapping);
   return side === 'legacy' ? from : to;
 }
