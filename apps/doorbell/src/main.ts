@@ -12,9 +12,10 @@ const system = await openSystem({ root });
 const { activity, runtime, settings, storage } = system;
 const app = await buildApp(system);
 const address = await app.listen(settings.web_interface);
-console.log(`Doorbell at ${address}, data in ${root} and ${storage.kind}${activity.isActive ? '' : ', passive'}`);
 
+// Whoever reads that it is there may end it at once.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop());
+console.log(`Doorbell at ${address}, data in ${root} and ${storage.kind}${activity.isActive ? '' : ', passive'}`);
 
 /** New work is refused first, so that what is under way can end before its store is closed. */
 async function stop(): Promise<void> {

@@ -201,8 +201,8 @@ export interface Configuration {
 }
 
 /**
- * Reads `config/pipeline.json` and `config/secrets.env` of a root; a missing file means defaults. `PORT` and the secrets may also
- * come from the environment, which wins.
+ * Reads `config/pipeline.json` and `config/secrets.env` of a root; a missing file means defaults. `PORT`,
+ * `DOORBELL_HOST` and the secrets may also come from the environment, which wins.
  *
  * @throws Error that names the file and every key that is wrong.
  */
@@ -216,6 +216,8 @@ export async function readConfiguration(root: string, environment = process.env)
     if (!/^\d{1,5}$/.test(port) || Number(port) > MAX_PORT) throw new Error(`PORT is no port: '${port}'`);
     settings.web_interface.port = Number(port);
   }
+  const host = environment['DOORBELL_HOST'];
+  if (host !== undefined) settings.web_interface.host = host;
   const stored = parseEnv((await readOptional(path.join(root, 'config/secrets.env'))) ?? '');
   const secret = (key: string) => environment[key] ?? stored[key] ?? null;
   return {
