@@ -98,7 +98,7 @@ class OpenTable implements Work {
   readonly #target: PostgresTarget;
   readonly #tell: (report: Report) => void;
   readonly #mayCommit: () => Promise<void>;
-  /** Done and not told yet. What is left at the end of a range is in its report. */
+  /** Done and not told yet. */
   #rows = 0;
   #bytes = 0;
   #toldAt = 0;
@@ -160,12 +160,19 @@ class OpenTable implements Work {
   }
 
   progress(rows: number, bytes: number): void {
+    // Rows whose bytes were told before must not be laid on top of bytes whose rows were not.
+    if (bytes === 0) {
+      this.#tell({ kind: 'progress', rows, bytes });
+      return;
+    }
     this.#rows += rows;
     this.#bytes += bytes;
-    const now = performance.now();
-    if (now - this.#toldAt < PROGRESS_MS) return;
-    this.#toldAt = now;
-    this.#tell({ kind: 'progress', rows: this.#rows, bytes: this.#bytes });
+    if (performance.now() - this.#toldAt >= PROGRESS_MS) this.#tellProgress();
+  }
+
+  #tellProgress(): void {
+    this.#toldAt = performance.now();
+    if (this.#bytes > 0) this.#tell({ kind: 'progress', rows: this.#rows, bytes: this.#bytes });
     this.#rows = 0;
     this.#bytes = 0;
   }
@@ -184,11 +191,18 @@ class OpenTable implements Work {
         this.#tell({ kind: 'cut', boundaries, isComparable: await this.#source.isComparable(this.#target) });
         return;
       }
-      case 'compare':
-        this.#tell({ kind: 'compared', ...(await this.#source.compare(task.range, this.#target, this)) });
+      case 'compare': {
+        const compared = await this.#source.compare(task.range, this.#target, this);
+        this.#tellProgress();
+        this.#tell({ kind: 'compared', ...compared });
         return;
+      }
       case 'copy': {
-        const feed = (sink: Parameters<BulkSource['copy']>[1]) => this.#source.copy(task.range, sink, this);
+        const feed = async (sink: Parameters<BulkSource['copy']>[1]) => {
+          const hash = await this.#source.copy(task.range, sink, this);
+          this.#tellProgress();
+          return hash;
+        };
         const rows = await this.#target.write(task.range, this.#source.format, feed, this.#mayCommit);
         this.#tell({ kind: 'copied', rows });
       }
