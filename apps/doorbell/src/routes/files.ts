@@ -25,7 +25,7 @@ export async function existingFile(folder: string, name: string): Promise<string
   return file;
 }
 
-async function sendFile(reply: FastifyReply, folder: string, name: string): Promise<FastifyReply> {
+export async function sendFile(reply: FastifyReply, folder: string, name: string): Promise<FastifyReply> {
   const file = await existingFile(folder, name);
   return reply.type(file.endsWith('.png') ? 'image/png' : 'image/jpeg').send(createReadStream(file));
 }

@@ -2,6 +2,7 @@ import pg from 'pg';
 import { schemaFor, TABLES } from '../schema.ts';
 import {
   type EncodingRow,
+  type EventPosition,
   ENCODINGS_SQL,
   encodingWrites,
   eventWrites,
@@ -16,6 +17,7 @@ import {
   notificationWrite,
   PEOPLE_SQL,
   type PersonRow,
+  type PlacedEvent,
   PROBE,
   type Storage,
   storedEncoding,
@@ -104,6 +106,15 @@ export class PostgresStorage implements Storage {
       [types, limit],
     );
     return rows.reverse();
+  }
+
+  async eventsBefore(types: readonly string[], limit: number, before: EventPosition | null): Promise<PlacedEvent[]> {
+    const { rows } = await this.#pool.query<PlacedEvent>(
+      'SELECT id::float8 AS id, event_type AS type, timestamp, event_data AS data FROM events WHERE event_type = ANY ($1) ' +
+        'AND ($3::float8 IS NULL OR (timestamp, id) < ($3::float8, $4::bigint)) ORDER BY timestamp DESC, id DESC LIMIT $2',
+      [types, limit, before?.timestamp ?? null, before?.id ?? null],
+    );
+    return rows;
   }
 
   async addNotification(notification: NewNotification): Promise<void> {

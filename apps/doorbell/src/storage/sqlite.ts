@@ -4,6 +4,7 @@ import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { schemaFor, TABLES } from '../schema.ts';
 import {
   type EncodingRow,
+  type EventPosition,
   ENCODINGS_SQL,
   encodingWrites,
   eventWrites,
@@ -18,6 +19,7 @@ import {
   notificationWrite,
   PEOPLE_SQL,
   type PersonRow,
+  type PlacedEvent,
   PROBE,
   type Storage,
   storedEncoding,
@@ -112,6 +114,17 @@ export class SqliteStorage implements Storage {
         'SELECT event_type AS type, timestamp, event_data AS data FROM events ' +
         `WHERE event_type IN (${types.map(() => '?').join(', ')}) ORDER BY timestamp DESC, id DESC LIMIT ?`;
       return (this.#db.prepare(sql).all(...types, limit) as unknown as StoredEvent[]).reverse();
+    });
+  }
+
+  eventsBefore(types: readonly string[], limit: number, before: EventPosition | null): Promise<PlacedEvent[]> {
+    return this.#run(() => {
+      const older = before === null ? '' : 'AND (timestamp, id) < (?, ?) ';
+      const sql =
+        'SELECT id, event_type AS type, timestamp, event_data AS data FROM events ' +
+        `WHERE event_type IN (${types.map(() => '?').join(', ')}) ${older}ORDER BY timestamp DESC, id DESC LIMIT ?`;
+      const position = before === null ? [] : [before.timestamp, before.id];
+      return this.#db.prepare(sql).all(...types, ...position, limit) as unknown as PlacedEvent[];
     });
   }
 

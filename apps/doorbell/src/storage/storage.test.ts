@@ -177,6 +177,15 @@ describe.each(['sqlite', 'postgres'] as const)('%s', (name) => {
     expect(await storage.recentEvents(['FACE_UNKNOWN'], 1)).toHaveLength(1);
   });
 
+  test('pages through events of one instant, each once', async () => {
+    const [newest, ...none] = await storage.eventsBefore(['FACE_UNKNOWN'], 1, null);
+    expect([newest?.type, none]).toEqual(['FACE_UNKNOWN', []]);
+    const [older] = await storage.eventsBefore(['FACE_UNKNOWN'], 1, newest ?? null);
+    expect(older).toEqual({ ...newest, id: expect.any(Number) as number });
+    expect(older?.id).toBeLessThan(newest?.id ?? 0);
+    expect(await storage.eventsBefore(['FACE_UNKNOWN'], 1, older ?? null)).toEqual([]);
+  });
+
   test('moves a message from pending to delivered', async () => {
     await storage.updateNotification('a1', 'delivered', { attempts: 1, capture: 'x.jpg' });
     const pending = (await storage.notifications('pending', 10)).map(({ alertId }) => alertId);

@@ -28,6 +28,8 @@ export interface Storage {
   ): Promise<void>;
   /** The newest `limit` events of these types, oldest first. */
   recentEvents(types: readonly string[], limit: number): Promise<StoredEvent[]>;
+  /** Up to `limit` events of these types that are older than `before`, or the newest of all; newest first. */
+  eventsBefore(types: readonly string[], limit: number, before: EventPosition | null): Promise<PlacedEvent[]>;
 
   addNotification(notification: NewNotification): Promise<void>;
   /** The oldest notifications of this status. */
@@ -66,6 +68,14 @@ export interface StoredEvent {
   /** JSON. */
   readonly data: string | null;
 }
+
+/** Where an event stands in the order of events, also among those of the same instant. */
+export interface EventPosition {
+  readonly timestamp: number;
+  readonly id: number;
+}
+
+export interface PlacedEvent extends StoredEvent, EventPosition {}
 
 export interface NewRecognition {
   readonly known: number;
