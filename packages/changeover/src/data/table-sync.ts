@@ -21,10 +21,10 @@ import { keysIn, withSiblings, type Wanted } from './wanted.ts';
 const MAX_WIDENINGS = 1000;
 
 /**
- * What a row costs besides its bytes, in bytes. Copies of rows of 20 and of 4000 bytes into Postgres gave 84 (from SQLite) and 185 (from Postgres)
+ * What a row costs besides its bytes, in bytes. Copies of rows of 20 and of 4000 bytes into Postgres gave 206 (from SQLite) and 220 (from Postgres)
  * in bulk, 880 and 700 row by row. `npm run bench -- progress` shows what the time left makes of it.
  */
-const BULK_ROW_COST = 130;
+const BULK_ROW_COST = 210;
 const SINGLE_ROW_COST = 800;
 
 export interface TableSyncParts {

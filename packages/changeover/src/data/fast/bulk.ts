@@ -270,8 +270,6 @@ class CopyProgress {
     let told = 0;
     return {
       add: (rows, bytes) => {
-        // Postgres gives its rows without their number, which it tells at the end.
-        if (bytes === 0) return this.#ctx.pace?.spent(0, 0) ?? 0;
         const now = rows > 0 || this.bytesPerRow === 0 ? rows : bytes / this.bytesPerRow;
         told += now;
         this.add(now, bytes);

@@ -102,7 +102,7 @@ export class PostgresSource implements BulkSource {
     const columns = isSame
       ? this.#columns.map(({ name, alias = name }) => quoted(alias)).join(', ')
       : selection(this.#columns);
-    const rows = await copyOut(this.#session, this.#copyOf(this.#select(columns, range)), {
+    await copyOut(this.#session, this.#copyOf(this.#select(columns, range)), {
       form: 'framed',
       take: (chunk, from, to) => {
         work.check();
@@ -115,7 +115,6 @@ export class PostgresSource implements BulkSource {
         await sink.drained();
       },
     });
-    work.progress(rows, 0);
     return `bytes ${told}`;
   }
 

@@ -10,6 +10,7 @@ export const RANGE_BYTES = 8 << 20;
 export interface Work {
   /** Throws when the work is to end. Called between any two pieces of it. */
   check(): void;
+  /** What was read. A copy that does not see single rows tells its bytes alone; their number is known at its end. */
   progress(rows: number, bytes: number): void;
   /** True while nothing more is to be read. */
   readonly isHeld: boolean;

@@ -10,6 +10,8 @@ import { SqliteSource } from './sqlite-source.ts';
 
 /** A message for every 64 KiB would cost more than reading them. */
 const PROGRESS_MS = 50;
+/** But not more than this unseen, so that a rate holds back in time. */
+const PROGRESS_BYTES = 1 << 20;
 /** How often a thread that is held looks whether it may go on. */
 const HELD_POLL_MS = 10;
 
@@ -98,7 +100,7 @@ class OpenTable implements Work {
   readonly #target: PostgresTarget;
   readonly #tell: (report: Report) => void;
   readonly #mayCommit: () => Promise<void>;
-  /** Done and not told yet. */
+  /** Done and not told yet. A rate counts every byte, so what is left at the end of a range is told before its report. */
   #rows = 0;
   #bytes = 0;
   #toldAt = 0;
@@ -160,26 +162,21 @@ class OpenTable implements Work {
   }
 
   progress(rows: number, bytes: number): void {
-    // Rows whose bytes were told before must not be laid on top of bytes whose rows were not.
-    if (bytes === 0) {
-      this.#tell({ kind: 'progress', rows, bytes });
-      return;
-    }
     this.#rows += rows;
     this.#bytes += bytes;
-    if (performance.now() - this.#toldAt >= PROGRESS_MS) this.#tellProgress();
-  }
-
-  #tellProgress(): void {
-    this.#toldAt = performance.now();
-    if (this.#bytes > 0) this.#tell({ kind: 'progress', rows: this.#rows, bytes: this.#bytes });
-    this.#rows = 0;
-    this.#bytes = 0;
+    if (performance.now() - this.#toldAt >= PROGRESS_MS || this.#bytes >= PROGRESS_BYTES) this.#flush();
   }
 
   async close(): Promise<void> {
     await this.#source.close();
     await this.#target.close();
+  }
+
+  #flush(): void {
+    if (this.#rows + this.#bytes > 0) this.#tell({ kind: 'progress', rows: this.#rows, bytes: this.#bytes });
+    this.#toldAt = performance.now();
+    this.#rows = 0;
+    this.#bytes = 0;
   }
 
   async #do(task: TableTask): Promise<void> {
@@ -193,17 +190,14 @@ class OpenTable implements Work {
       }
       case 'compare': {
         const compared = await this.#source.compare(task.range, this.#target, this);
-        this.#tellProgress();
+        this.#flush();
         this.#tell({ kind: 'compared', ...compared });
         return;
       }
       case 'copy': {
-        const feed = async (sink: Parameters<BulkSource['copy']>[1]) => {
-          const hash = await this.#source.copy(task.range, sink, this);
-          this.#tellProgress();
-          return hash;
-        };
+        const feed = (sink: Parameters<BulkSource['copy']>[1]) => this.#source.copy(task.range, sink, this);
         const rows = await this.#target.write(task.range, this.#source.format, feed, this.#mayCommit);
+        this.#flush();
         this.#tell({ kind: 'copied', rows });
       }
     }
