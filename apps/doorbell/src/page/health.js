@@ -7,7 +7,16 @@ const OVERALL = {
   degraded: ['It works, but something is slow or held up.', 'warn'],
   unhealthy: ['Something does not work.', 'bad'],
 };
-const STATUS = { healthy: ['Works', 'good'], degraded: ['Held up', 'warn'], unhealthy: ['Does not work', 'bad'] };
+const STATUS = {
+  running: ['Runs', 'good'],
+  completed: ['Done', 'good'],
+  failed: ['Does not run', 'bad'],
+  healthy: ['Works', 'good'],
+  degraded: ['Held up', 'warn'],
+  unhealthy: ['Does not work', 'bad'],
+};
+/** Below it, the runtime warns. */
+const GOOD_SCORE = 70;
 const PARTS = {
   storage: 'Database',
   recognition: 'Face recognition',
@@ -26,7 +35,7 @@ const STAGES = {
 const QUEUE_SIZE = /^pipeline_queue_size\{([^}]*)\} (\d+)/gm;
 
 export async function refreshHealth() {
-  const [answer, metrics] = await Promise.all([ask('/health'), ask('/metrics')]);
+  const [answer, states, metrics] = await Promise.all([ask('/health'), ask('/health/services'), ask('/metrics')]);
   const health = await answer.json().catch(() => null);
   if (health === null || typeof health.services !== 'object') {
     said('This server does not tell how it is.', 'calm');
@@ -44,13 +53,25 @@ export async function refreshHealth() {
     ({ because }) => because,
     ({ because }) => make('li', {}, `Lower because ${because}`),
   );
-  const parts = Object.values(health.services);
+  if (health.system_status === 'healthy' && score < GOOD_SCORE)
+    said('Everything works, but slowly at the moment.', 'warn');
+  const watched = Object.values(health.services);
+  const parts = [...watched, ...(await unwatched(states, health.services))];
   keep($('parts'), parts, (part) => JSON.stringify([part.service_name, part.status, reasons(part)]), partNode);
-  const counted = parts.map(({ details }) => details).filter((details) => typeof details?.accepted === 'number');
+  const counted = watched.map(({ details }) => details).filter((details) => typeof details?.accepted === 'number');
   const sum = (key) => counted.reduce((total, details) => total + details[key], 0);
   $('presses').textContent =
     `Since the last start: ${plural(sum('accepted'), 'press', 'presses')} taken, ${sum('dropped') || 'none'} dropped.`;
   showQueues(metrics.ok ? await metrics.text() : '');
+}
+
+/** Parts that nobody looks at in between are at least there or not. */
+async function unwatched(answer, watched) {
+  if (!answer.ok) return [];
+  const { states } = await answer.json();
+  return states
+    .filter(({ name }) => !Object.hasOwn(watched, name))
+    .map(({ name, state }) => ({ service_name: name, status: state }));
 }
 
 function said(text, tone) {
