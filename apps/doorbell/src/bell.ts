@@ -36,7 +36,9 @@ export class Bell {
           return capture(parts, rung);
         },
         timeoutMs:
-          (frames.retry_attempts * (frames.retry_delay + frames.buffer_timeout) + detection.job_timeout) *
+          (frames.retry_attempts * (frames.retry_delay + frames.buffer_timeout) +
+            frames.burst_count * frames.burst_interval +
+            detection.job_timeout) *
           MS_PER_SECOND,
       })
       .stage<Detected>('detect', {
@@ -142,7 +144,8 @@ export class Bell {
       if (attempt < DETECT_ATTEMPTS) throw error;
       // A picture that nobody can search is still a visit.
       console.error('A picture could not be searched:', error);
-      return { ...sighting, faces: null, seconds: 0 };
+      const { eventId, timestamp, local, capture } = sighting;
+      return { eventId, timestamp, local, capture, faces: null, seconds: 0 };
     }
   }
 }

@@ -1,4 +1,4 @@
-import { link, mkdir, open, readdir, unlink } from 'node:fs/promises';
+import { link, mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { stampOf } from '../shared/names.ts';
 import type { Settings } from './settings.ts';
@@ -50,15 +50,8 @@ export async function addPicture(
   nameAt: (stamp: string) => string,
   bytes: Uint8Array,
 ): Promise<string> {
-  const unfinished = path.join(places.scratch, `${process.pid}-${written++}`);
+  const unfinished = await writeUnfinished(places, bytes);
   try {
-    const handle = await open(unfinished, 'w');
-    try {
-      await handle.writeFile(bytes);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
     const now = Date.now();
     for (let later = 0; later < MAX_TAKEN_NAMES; later++) {
       const name = nameAt(stampOf(new Date(now + later * 1000)));
@@ -72,6 +65,27 @@ export async function addPicture(
   } finally {
     await unlink(unfinished);
   }
+}
+
+/** Puts another picture in the place of one that {@link addPicture} wrote: whoever reads sees the one or the other. */
+export async function replacePicture(places: Folders, folder: string, name: string, bytes: Uint8Array): Promise<void> {
+  await rename(await writeUnfinished(places, bytes), path.join(folder, name));
+  await syncFolder(folder);
+}
+
+async function writeUnfinished(places: Folders, bytes: Uint8Array): Promise<string> {
+  const unfinished = path.join(places.scratch, `${process.pid}-${written++}`);
+  const handle = await open(unfinished, 'w');
+  try {
+    await handle.writeFile(bytes);
+    await handle.sync();
+  } catch (error) {
+    await unlink(unfinished);
+    throw error;
+  } finally {
+    await handle.close();
+  }
+  return unfinished;
 }
 
 async function linked(from: string, to: string): Promise<boolean> {

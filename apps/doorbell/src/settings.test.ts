@@ -20,7 +20,7 @@ test('without files everything has its default', async () => {
     notifications: { alerts: { known_person_detection: { enabled: true, priority: 'info' } } },
     storage: { keep_images_days: null },
   });
-  expect(secrets).toEqual({ telegramBotToken: null, telegramChatId: null, databaseUrl: null });
+  expect(secrets).toEqual({ telegramBotToken: null, telegramChatId: null, cameraUrl: null, databaseUrl: null });
 });
 
 test('a file changes what it names and nothing beside it', async () => {
@@ -51,4 +51,13 @@ test('every wrong key is named, with the file', async () => {
     expect(failure).toContain(word);
   await expect(read({ 'pipeline.json': '{' })).rejects.toThrow(/pipeline\.json is not JSON/);
   await expect(read({}, { PORT: 'http' })).rejects.toThrow(/PORT/);
+  await expect(read({}, { CAMERA_URL: 'file:///etc/passwd' })).rejects.toThrow(/CAMERA_URL/);
+});
+
+test('a camera with credentials is a secret, and refused where everybody may read', async () => {
+  const source = 'rtsp://me:hidden@camera/1';
+  await expect(read({ 'pipeline.json': JSON.stringify({ frame_capture: { source } }) })).rejects.toThrow(
+    /secrets\.env/,
+  );
+  expect((await read({ 'secrets.env': `CAMERA_URL=${source}\n` })).secrets.cameraUrl).toBe(source);
 });

@@ -12,6 +12,8 @@ const pin = z.int().min(1).max(40);
 const seconds = z.number().min(0);
 const timeout = z.number().min(1);
 const MAX_PORT = 65_535;
+/** Also `lavfi:`, pictures that ffmpeg makes up itself. */
+const CAMERA_ADDRESS = /^(?:rtsps?:\/\/|https?:\/\/|\/dev\/|lavfi:)/;
 const size = z.tuple([z.int().min(1), z.int().min(1)]);
 
 /** A section whose missing keys, and whose absence, mean the defaults; a key that does not exist is an error. */
@@ -29,6 +31,15 @@ const alert = (priority: 'info' | 'warning' | 'critical', enabled = true) =>
 export const PipelineConfig = section({
   frame_capture: section({
     enabled: flag.default(true),
+    /** A camera: `/dev/video0`, `rtsp://…` or `http://…`; null: pictures of a folder. One with credentials is CAMERA_URL, a secret. */
+    source: z
+      .string()
+      .regex(CAMERA_ADDRESS)
+      .refine((address) => !/\/\/[^/]*@/.test(address), 'credentials belong into CAMERA_URL of config/secrets.env')
+      .nullable()
+      .default(null),
+    /** Whether an `http://` source gives one picture for each request. */
+    snapshot: flag.default(false),
     fps: z.number().min(1).max(60).default(10),
     /** Width and height in pixels. */
     resolution: size.default([640, 480]),
@@ -191,6 +202,8 @@ export type Settings = z.output<typeof PipelineConfig>;
 export interface Secrets {
   readonly telegramBotToken: string | null;
   readonly telegramChatId: string | null;
+  /** A camera whose address has credentials; it wins over `frame_capture.source`. */
+  readonly cameraUrl: string | null;
   /** A Postgres; null means SQLite. */
   readonly databaseUrl: string | null;
 }
@@ -220,11 +233,15 @@ export async function readConfiguration(root: string, environment = process.env)
   if (host !== undefined) settings.web_interface.host = host;
   const stored = parseEnv((await readOptional(path.join(root, 'config/secrets.env'))) ?? '');
   const secret = (key: string) => environment[key] ?? stored[key] ?? null;
+  const cameraUrl = secret('CAMERA_URL');
+  if (cameraUrl !== null && !CAMERA_ADDRESS.test(cameraUrl))
+    throw new Error('CAMERA_URL is no address of a camera: it begins with rtsp://, http:// or /dev/');
   return {
     settings,
     secrets: {
       telegramBotToken: secret('TELEGRAM_BOT_TOKEN'),
       telegramChatId: secret('TELEGRAM_CHAT_ID'),
+      cameraUrl,
       databaseUrl: secret('DATABASE_URL'),
     },
   };

@@ -10,6 +10,10 @@ const WARM_UP_AFTER_MS = 200;
 const WANTED_LIST_HOUR = 2;
 const RETENTION_HOUR = 3;
 const MS_PER_SECOND = 1000;
+const CAMERA_CHECK_MS = 1000;
+/** A camera that is switched off for a night is back soon after it is switched on: more than fit into a minute, so there is no long rest. */
+const CAMERA_BACKOFF_MS = 5000;
+const CAMERA_RESTARTS = 60;
 const STOP_ALL_MS = 60_000;
 
 /**
@@ -29,8 +33,28 @@ export function supervise(
     stop: (store) => store.close(),
     health: { check: (store) => store.ping(), intervalMs },
   });
+  // Without a camera a press is still an event: the household can do without it.
+  const camera = service('camera', {
+    critical: false,
+    start: () => parts.camera,
+    health: { check: (eye) => eye.health(), intervalMs: CAMERA_CHECK_MS },
+  });
+  // A part of its own: the camera's health is told also while its pictures are on their way back.
+  const pictures = service('pictures', {
+    critical: false,
+    needs: [started(camera)],
+    start: () => parts.camera,
+    run: (eye, { signal }) => eye.stream(signal),
+    restart: { limit: CAMERA_RESTARTS, maxBackoffMs: CAMERA_BACKOFF_MS },
+  });
   const recognition = service('recognition', {
-    start: () => setTimeout(() => void faces.warm(), WARM_UP_AFTER_MS).unref(),
+    start: () => {
+      const warm = () =>
+        void faces.warm().catch((error: unknown) => {
+          log.warn({ err: error }, 'the models were not loaded beforehand');
+        });
+      return setTimeout(warm, WARM_UP_AFTER_MS).unref();
+    },
     stop: async (warmUp) => {
       clearTimeout(warmUp);
       if (ownsFaces) await faces.close();
@@ -66,7 +90,14 @@ export function supervise(
     },
   });
   return createRuntime({
-    services: [storage, recognition, pressing, messages, chores],
+    services: [
+      storage,
+      recognition,
+      pressing,
+      messages,
+      chores,
+      ...(parts.camera.isContinuous ? [camera, pictures] : []),
+    ],
     stopTimeoutMs: STOP_ALL_MS,
     log,
     metrics,

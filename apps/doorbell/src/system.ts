@@ -2,12 +2,16 @@ import { Faces } from '../shared/faces.ts';
 import { createLogger, Metrics, type Runtime } from '@changeover/runtime';
 import { Activity } from './activity.ts';
 import { Bell } from './bell.ts';
-import { Camera } from './camera.ts';
+import { Camera } from './camera/camera.ts';
+import { ffmpegSource, greySize } from './camera/ffmpeg.ts';
+import { folderSource } from './camera/folder.ts';
+import type { CameraSource } from './camera/source.ts';
 import { folders, makeFolders } from './files.ts';
 import { Lamp } from './lamp.ts';
 import { Notifications } from './notifications/notifications.ts';
 import { Telegram } from './notifications/telegram.ts';
 import type { Parts } from './parts.ts';
+import { KeptGallery } from './recognition/gallery.ts';
 import { type Configuration, readConfiguration } from './settings.ts';
 import { supervise } from './supervise.ts';
 import { openStorage } from './storage/open.ts';
@@ -38,7 +42,7 @@ export async function openSystem({ root, environment = process.env, faces: given
   await storage.migrate();
 
   const activity = new Activity(environment['PASSIVE'] !== '1');
-  const camera = new Camera(environment['CAMERA_FOLDER'] ?? null, settings.frame_capture, faces);
+  const camera = new Camera(cameraSource(configuration, environment, faces), settings.frame_capture, activity);
   const notifications = new Notifications({
     settings: settings.notifications,
     storage,
@@ -46,13 +50,35 @@ export async function openSystem({ root, environment = process.env, faces: given
     capturesFolder: places.captures,
     telegram: telegram(configuration, environment),
   });
-  const parts: Parts = { ...configuration, places, activity, storage, faces, camera, lamp: new Lamp(), notifications };
+  const parts: Parts = {
+    ...configuration,
+    places,
+    activity,
+    storage,
+    gallery: new KeptGallery(storage),
+    faces,
+    camera,
+    lamp: new Lamp(),
+    notifications,
+  };
   const log = createLogger({ level: LOG_LEVELS[settings.storage.log_level] });
   const metrics = new Metrics();
   const bell = new Bell(parts, root, { log, metrics });
   const runtime = supervise(parts, bell, { log, metrics, ownsFaces: given === undefined });
   await runtime.start();
   return { ...parts, bell, runtime };
+}
+
+function cameraSource(
+  { settings, secrets }: Configuration,
+  environment: NodeJS.ProcessEnv,
+  faces: Faces,
+): CameraSource {
+  const { frame_capture: capture, motion_detection: motion } = settings;
+  const folder = environment['CAMERA_FOLDER'];
+  const address = secrets.cameraUrl ?? capture.source;
+  if (folder !== undefined || address === null) return folderSource(folder ?? null, capture, faces);
+  return ffmpegSource({ address, capture, ...(motion.enabled && { grey: greySize(settings) }) });
 }
 
 function telegram({ settings, secrets }: Configuration, environment: NodeJS.ProcessEnv) {

@@ -16,7 +16,7 @@ const PRIORITIES = new Map<string, NewNotification['priority']>([
 
 /** Button, camera, lamp and messages. */
 export function doorbellRoutes(app: FastifyInstance, system: System): void {
-  const { activity, camera, faces, lamp, notifications, places, bell, settings, storage } = system;
+  const { activity, camera, faces, lamp, notifications, places, bell, gallery, settings, storage } = system;
 
   app.post('/api/trigger-doorbell', async () => {
     await bell.press();
@@ -40,10 +40,10 @@ export function doorbellRoutes(app: FastifyInstance, system: System): void {
       const frame = await camera.capture();
       if (!frame) return { status: 'error', message: 'Failed to capture image' };
       const found = (await faces.analyse(frame)).faces;
-      const gallery = await storage.encodings();
+      const people = await gallery.current();
       const { tolerance: face, blacklist_tolerance: blacklist } = settings.face_recognition;
       const results = found.map(({ encoding }, index) => {
-        const { status, name, confidence, distance } = recognise(encoding, gallery, { face, blacklist });
+        const { status, name, confidence, distance } = recognise(encoding, people, { face, blacklist });
         return { face_id: index + 1, status, name, confidence, distance };
       });
       return { status: 'success', faces_detected: found.length, results, timestamp: now().local };

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { now } from '../events.ts';
 import type { System } from '../system.ts';
 
-export function statusRoutes(app: FastifyInstance, { settings, lamp, storage }: System): void {
+export function statusRoutes(app: FastifyInstance, { camera, settings, lamp, storage }: System): void {
   app.get('/api/status', async () => {
     const people = await storage.people();
     const names = (isBlacklisted: boolean) =>
@@ -14,9 +14,9 @@ export function statusRoutes(app: FastifyInstance, { settings, lamp, storage }: 
       status: 'online',
       timestamp: now().local,
       camera: {
-        // Whatever is asked for, the camera here plays pictures.
-        camera_type: camera_type === 'auto' ? 'mock' : camera_type,
-        initialized: true,
+        // Without a source, whatever is asked for, the camera plays pictures.
+        camera_type: camera_type === 'auto' ? (camera.isContinuous ? 'opencv' : 'mock') : camera_type,
+        initialized: camera.health().status === 'healthy',
         resolution: settings.frame_capture.resolution,
         rotation: settings.frame_capture.rotation,
       },

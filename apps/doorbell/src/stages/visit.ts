@@ -11,12 +11,15 @@ export interface Rung extends Moment {
 /** With the picture of who rang; null where the camera gave none. */
 export interface Sighting extends Rung {
   readonly frame: Uint8Array | null;
+  /** More pictures of the same moment, the sharpest first. */
+  readonly others: readonly Uint8Array[];
   /** File in the captures folder. */
   readonly capture: string | null;
 }
 
 /** With the faces in the picture; null where it could not be searched. */
-export interface Detected extends Sighting {
+export interface Detected extends Rung {
+  readonly capture: string | null;
   readonly faces: readonly Face[] | null;
   readonly seconds: number;
 }

@@ -37,6 +37,15 @@ const REFUSALS = ['25006', 'P0001'];
 /** Serialises schema changes of several starting processes. */
 const MIGRATION_LOCK = 3_512_041_727;
 
+/**
+ * Every version of a row carries the transaction that wrote it, so that a change of a row in place is seen too; the encodings themselves lie
+ * beside the table and are not read.
+ */
+const ENCODINGS_VERSION_SQL = `SELECT concat_ws('-', e.version, p.version) AS version
+  FROM (SELECT concat_ws('-', count(*), max(encoding_id), sum(hashtext(concat(xmin, ':', encoding_id))::bigint)) AS version
+    FROM face_encodings) e,
+  (SELECT concat_ws('-', count(*), sum(hashtext(concat(xmin, ':', person_id))::bigint)) AS version FROM persons) p`;
+
 /** Rows in one Postgres database. */
 export class PostgresStorage implements Storage {
   readonly kind = 'postgres';
@@ -76,6 +85,11 @@ export class PostgresStorage implements Storage {
 
   async encodings(): Promise<StoredEncoding[]> {
     return (await this.#pool.query<EncodingRow>(ENCODINGS_SQL)).rows.map(storedEncoding);
+  }
+
+  async encodingsVersion(): Promise<string> {
+    const { rows } = await this.#pool.query<{ version: string }>(ENCODINGS_VERSION_SQL);
+    return rows[0]?.version ?? '';
   }
 
   async addEncoding(person: NewPerson, encoding: readonly number[], at: number): Promise<void> {

@@ -40,6 +40,8 @@ const REFUSED_BY_TRIGGER = 1811;
 export class SqliteStorage implements Storage {
   readonly kind = 'sqlite';
   readonly #db: DatabaseSync;
+  /** Own writes of people and encodings. */
+  #written = 0;
 
   constructor(file: string) {
     mkdirSync(path.dirname(file), { recursive: true });
@@ -80,19 +82,26 @@ export class SqliteStorage implements Storage {
     return this.#run(() => (this.#db.prepare(ENCODINGS_SQL).all() as unknown as EncodingRow[]).map(storedEncoding));
   }
 
+  encodingsVersion(): Promise<string> {
+    // SQLite counts the transactions of all other connections, of whatever tables: it never misses one.
+    return this.#run(() => `${String(this.#value('PRAGMA data_version'))}-${this.#written}`);
+  }
+
   addEncoding(person: NewPerson, encoding: readonly number[], at: number): Promise<void> {
     return this.#run(() => {
+      this.#written++;
       this.#transaction(() => this.#write(encodingWrites(person, encoding, at)));
     });
   }
 
   removePerson(personId: string): Promise<boolean> {
-    return this.#run(() =>
-      this.#transaction(() => {
+    return this.#run(() => {
+      this.#written++;
+      return this.#transaction(() => {
         this.#write([['DELETE FROM face_encodings WHERE person_id = ?', [personId]]]);
         return this.#write([['DELETE FROM persons WHERE person_id = ?', [personId]]]) > 0;
-      }),
-    );
+      });
+    });
   }
 
   addEvent(

@@ -155,6 +155,26 @@ describe.each(['sqlite', 'postgres'] as const)('%s', (name) => {
     expect((await storage.encodings())[0]?.name).toBe('Anne');
   });
 
+  test('tells that people or encodings were written, by whichever process, and nothing where they were not', async () => {
+    let last = await storage.encodingsVersion();
+    expect(await storage.encodingsVersion()).toBe(last);
+    const writes = [
+      () => neighbour.run("UPDATE persons SET person_name = 'Anna' WHERE person_id = 'known:Ann'"),
+      () => neighbour.run("UPDATE persons SET person_name = 'Anne' WHERE person_id = 'known:Ann'"),
+      () => neighbour.run("UPDATE face_encodings SET encoding_data = '[1, 3]' WHERE encoding_data = '[1,2]'"),
+      () => neighbour.run("INSERT INTO persons (person_id) VALUES ('known:new')"),
+      () => neighbour.run("DELETE FROM persons WHERE person_id = 'known:new'"),
+      () => storage.addEncoding({ personId: 'known:Bob', name: 'Bob', isBlacklisted: false }, [4], 4.5),
+      () => storage.removePerson('known:Bob'),
+    ];
+    for (const [index, write] of writes.entries()) {
+      await write();
+      const version = await storage.encodingsVersion();
+      expect([index, version === last]).toEqual([index, false]);
+      last = version;
+    }
+  });
+
   test('removes a person with all encodings, and nobody else', async () => {
     expect(await storage.removePerson('known:Ann')).toBe(true);
     expect(await storage.removePerson('known:Ann')).toBe(false);

@@ -1,6 +1,6 @@
 /**
- * Where the new architecture keeps its rows. Nothing is cached here or by callers: another process may write to the same
- * database at any time, and may make it refuse writes at any time.
+ * Where the new architecture keeps its rows. Nothing is cached here, and by callers only what they ask the version of: another process may
+ * write to the same database at any time, and may make it refuse writes at any time.
  */
 export interface Storage {
   readonly kind: 'sqlite' | 'postgres';
@@ -15,6 +15,8 @@ export interface Storage {
   people(): Promise<NewPerson[]>;
   /** The same with the encodings. */
   encodings(): Promise<StoredEncoding[]>;
+  /** Another text whenever the answer of {@link encodings} may be another, whichever process wrote; without reading an encoding. */
+  encodingsVersion(): Promise<string>;
   /** Adds an encoding to a person, who is made if there is none of that id. */
   addEncoding(person: NewPerson, encoding: readonly number[], at: number): Promise<void>;
   /** Removes a person with all encodings; false when there is none. */
