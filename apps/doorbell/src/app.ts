@@ -50,5 +50,6 @@ export async function buildApp(system: System): Promise<FastifyInstance> {
   ]) {
     routes(app, system);
   }
+  system.live.routes(app);
   return app;
 }

@@ -390,7 +390,7 @@ test('messages go to Telegram with the picture, critical ones to all chats, and 
   expect(chat.received.map((text) => /name="chat_id"\r\n\r\n(\d)/.exec(text)?.[1])).toEqual(['1', '1', '2']);
   expect(
     rows(db, 'SELECT metadata FROM notifications').map(({ metadata }) => JSON.parse(String(metadata)) as object),
-  ).toEqual([{ attempts: 2, capture: expect.stringMatching(/^visitor_/) as string }]);
+  ).toMatchObject([{ attempts: 2, capture: expect.stringMatching(/^visitor_/) as string }]);
 
   chat.statuses.push(400);
   expect((await post(app, '/api/test-notification', { message: 'Hi' })).json()).toMatchObject({

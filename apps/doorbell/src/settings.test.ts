@@ -20,7 +20,7 @@ test('without files everything has its default', async () => {
     notifications: { alerts: { known_person_detection: { enabled: true, priority: 'info' } } },
     storage: { keep_images_days: null },
   });
-  expect(secrets).toEqual({ telegramBotToken: null, telegramChatId: null, cameraUrl: null, databaseUrl: null });
+  expect(new Set(Object.values(secrets))).toEqual(new Set([null]));
 });
 
 test('a file changes what it names and nothing beside it', async () => {
@@ -37,7 +37,8 @@ test('the environment wins over the files', async () => {
   };
   const { settings, secrets } = await read(files, { PORT: '9000', TELEGRAM_BOT_TOKEN: 'from-environment' });
   expect(settings.web_interface.port).toBe(9000);
-  expect(secrets).toMatchObject({ telegramBotToken: 'from-environment', telegramChatId: '-100123' });
+  expect([secrets.telegramBotToken?.reveal(), secrets.telegramChatId]).toEqual(['from-environment', '-100123']);
+  expect(JSON.stringify(secrets)).not.toContain('from-environment');
 });
 
 test('every wrong key is named, with the file', async () => {

@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseEnv } from 'node:util';
+import { Secret } from '@changeover/runtime';
 import { z } from 'zod';
+import { CHANNELS } from './notifications/channel.ts';
 
 const flag = z.boolean();
 const count = z.int().min(0);
@@ -14,6 +16,14 @@ const timeout = z.number().min(1);
 const MAX_PORT = 65_535;
 /** Also `lavfi:`, pictures that ffmpeg makes up itself. */
 const CAMERA_ADDRESS = /^(?:rtsps?:\/\/|https?:\/\/|\/dev\/|lavfi:)/;
+const channels = (...names: (typeof CHANNELS)[number][]) => z.array(z.enum(CHANNELS)).default(names);
+/** What a broker takes as the beginning of a topic. */
+const topic = z.string().regex(/^[^+#/]+(?:\/[^+#/]+)*$/);
+/** An address that everybody may read. */
+const address = (protocol: RegExp) =>
+  z
+    .url({ protocol })
+    .refine((url) => !URL.canParse(url) || new URL(url).password === '', 'a password belongs into config/secrets.env');
 const size = z.tuple([z.int().min(1), z.int().min(1)]);
 
 /** A section whose missing keys, and whose absence, mean the defaults; a key that does not exist is an error. */
@@ -147,7 +157,44 @@ export const PipelineConfig = section({
     /** Chats that get critical messages too. */
     emergency_contacts: z.array(z.string()).default([]),
     debounce_period: seconds.default(5),
+    /** Alerts of one type that come within the window after one that was sent become one message at its end; critical ones never wait. */
+    aggregation_enabled: flag.default(false),
     aggregation_window: seconds.default(30),
+    /** Critical alerts go to all channels that are configured, warnings to the primary ones, the rest to the minimal ones. */
+    channels: section({
+      primary: channels('telegram', 'mqtt', 'webhook', 'web'),
+      minimal: channels('telegram', 'mqtt', 'web'),
+    }),
+    /** A message waits that long for a channel that is away or asks for a pause. */
+    expire_after: seconds.default(3600),
+    /** Null: no MQTT. The password is MQTT_PASSWORD in config/secrets.env. */
+    mqtt: section({
+      url: address(/^(?:mqtts?|wss?)$/)
+        .nullable()
+        .default(null),
+      username: z.string().nullable().default(null),
+      /** Names this doorbell to the broker and to Home Assistant. */
+      client_id: z
+        .string()
+        .regex(/^[\w-]{1,64}$/)
+        .default('doorbell'),
+      device_name: z.string().default('Doorbell'),
+      topic: topic.default('doorbell'),
+      discovery_prefix: topic.default('homeassistant'),
+      timeout: timeout.default(10),
+      reconnect_delay: z.number().positive().default(1),
+    }),
+    /** Null: no webhook. The shared secret is WEBHOOK_SECRET in config/secrets.env. */
+    webhook: section({
+      url: address(/^https?$/)
+        .nullable()
+        .default(null),
+      timeout: timeout.default(10),
+      /** The pause doubles with each attempt. */
+      retry_attempts: z.int().min(1).default(6),
+      retry_delay: seconds.default(1),
+      max_retry_delay: seconds.default(300),
+    }),
     alerts: section({
       blacklist_detection: alert('critical'),
       known_person_detection: alert('info'),
@@ -161,6 +208,7 @@ export const PipelineConfig = section({
       max_per_hour: count.default(100),
       /** That many within ten seconds pass before the limits are asked. */
       burst_allowance: count.default(3),
+      /** So long nothing of a kind leaves that has met a limit. */
       cooldown_period: seconds.default(60),
     }),
     priority_bypass_rate_limit: flag.default(true),
@@ -200,10 +248,12 @@ export type Settings = z.output<typeof PipelineConfig>;
 
 /** What does not belong into a file that everybody may read. */
 export interface Secrets {
-  readonly telegramBotToken: string | null;
+  readonly telegramBotToken: Secret | null;
   readonly telegramChatId: string | null;
   /** A camera whose address has credentials; it wins over `frame_capture.source`. */
   readonly cameraUrl: string | null;
+  readonly mqttPassword: Secret | null;
+  readonly webhookSecret: Secret | null;
   /** A Postgres; null means SQLite. */
   readonly databaseUrl: string | null;
 }
@@ -232,17 +282,23 @@ export async function readConfiguration(root: string, environment = process.env)
   const host = environment['DOORBELL_HOST'];
   if (host !== undefined) settings.web_interface.host = host;
   const stored = parseEnv((await readOptional(path.join(root, 'config/secrets.env'))) ?? '');
-  const secret = (key: string) => environment[key] ?? stored[key] ?? null;
-  const cameraUrl = secret('CAMERA_URL');
+  const stated = (key: string) => environment[key] ?? stored[key] ?? null;
+  const hidden = (key: string) => {
+    const value = stated(key);
+    return value === null || value === '' ? null : new Secret(value);
+  };
+  const cameraUrl = stated('CAMERA_URL');
   if (cameraUrl !== null && !CAMERA_ADDRESS.test(cameraUrl))
     throw new Error('CAMERA_URL is no address of a camera: it begins with rtsp://, http:// or /dev/');
   return {
     settings,
     secrets: {
-      telegramBotToken: secret('TELEGRAM_BOT_TOKEN'),
-      telegramChatId: secret('TELEGRAM_CHAT_ID'),
+      telegramBotToken: hidden('TELEGRAM_BOT_TOKEN'),
+      telegramChatId: stated('TELEGRAM_CHAT_ID'),
+      mqttPassword: hidden('MQTT_PASSWORD'),
+      webhookSecret: hidden('WEBHOOK_SECRET'),
       cameraUrl,
-      databaseUrl: secret('DATABASE_URL'),
+      databaseUrl: stated('DATABASE_URL'),
     },
   };
 }

@@ -79,6 +79,8 @@ export function supervise(
     start: () => {
       if (activity.isActive) notifications.start();
     },
+    stop: () => notifications.stop(),
+    stopTimeoutMs: STOP_ALL_MS,
   });
   const chores = service('chores', {
     critical: false,

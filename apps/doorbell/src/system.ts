@@ -8,8 +8,10 @@ import { folderSource } from './camera/folder.ts';
 import type { CameraSource } from './camera/source.ts';
 import { folders, makeFolders } from './files.ts';
 import { Lamp } from './lamp.ts';
+import { openChannels } from './notifications/channels.ts';
+import { Live } from './notifications/live.ts';
 import { Notifications } from './notifications/notifications.ts';
-import { Telegram } from './notifications/telegram.ts';
+
 import type { Parts } from './parts.ts';
 import { KeptGallery } from './recognition/gallery.ts';
 import { type Configuration, readConfiguration } from './settings.ts';
@@ -21,6 +23,7 @@ const LOG_LEVELS = { DEBUG: 'debug', INFO: 'info', WARNING: 'warn', ERROR: 'erro
 export interface System extends Parts {
   readonly bell: Bell;
   readonly runtime: Runtime;
+  readonly live: Live;
 }
 
 export interface OpenOptions {
@@ -43,12 +46,13 @@ export async function openSystem({ root, environment = process.env, faces: given
 
   const activity = new Activity(environment['PASSIVE'] !== '1');
   const camera = new Camera(cameraSource(configuration, environment, faces), settings.frame_capture, activity);
+  const live = new Live();
   const notifications = new Notifications({
     settings: settings.notifications,
     storage,
     activity,
     capturesFolder: places.captures,
-    telegram: telegram(configuration, environment),
+    channels: openChannels(configuration, environment, live),
   });
   const parts: Parts = {
     ...configuration,
@@ -64,9 +68,12 @@ export async function openSystem({ root, environment = process.env, faces: given
   const log = createLogger({ level: LOG_LEVELS[settings.storage.log_level] });
   const metrics = new Metrics();
   const bell = new Bell(parts, root, { log, metrics });
+  bell.onVisit((visit) => {
+    live.visit(visit);
+  });
   const runtime = supervise(parts, bell, { log, metrics, ownsFaces: given === undefined });
   await runtime.start();
-  return { ...parts, bell, runtime };
+  return { ...parts, bell, runtime, live };
 }
 
 function cameraSource(
@@ -79,13 +86,4 @@ function cameraSource(
   const address = secrets.cameraUrl ?? capture.source;
   if (folder !== undefined || address === null) return folderSource(folder ?? null, capture, faces);
   return ffmpegSource({ address, capture, ...(motion.enabled && { grey: greySize(settings) }) });
-}
-
-function telegram({ settings, secrets }: Configuration, environment: NodeJS.ProcessEnv) {
-  const { telegramBotToken: token, telegramChatId: chatId } = secrets;
-  const isDevelopment = environment['DEVELOPMENT_MODE']?.toLowerCase() === 'true';
-  if (token === null || chatId === null || !settings.notifications.telegram_enabled || isDevelopment) return null;
-  const apiUrl = environment['TELEGRAM_API_URL'];
-  const timeoutMs = settings.notifications.telegram_timeout * 1000;
-  return { client: new Telegram({ token, timeoutMs, ...(apiUrl === undefined ? {} : { apiUrl }) }), chatId };
 }

@@ -95,6 +95,20 @@ export interface NotificationMetadata {
   /** File of the picture to send along. */
   readonly capture: string | null;
   readonly error?: string;
+  /** How far each channel is that has begun. */
+  readonly channels?: Readonly<Record<string, ChannelState>>;
+  /** Other notifications that this one tells of; their status is `aggregated`. */
+  readonly folded?: { readonly ids: readonly string[]; readonly titles: readonly string[] };
+}
+
+export interface ChannelState {
+  readonly status: 'pending' | 'delivered' | 'failed';
+  readonly attempts: number;
+  readonly error?: string;
+  /** ISO 8601: not before. */
+  readonly next?: string;
+  /** Recipients who have got it. */
+  readonly served?: readonly string[];
 }
 
 export interface NewNotification {
