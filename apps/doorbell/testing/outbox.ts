@@ -44,6 +44,7 @@ export async function openOutbox({ notifications: settings, env = {}, root: give
   return {
     root,
     activity,
+    storage,
     notifications,
     /** As after a press: stored first, then sent. */
     tell: async (alert: Alert, occasion: Partial<Occasion> = {}) => {

@@ -152,7 +152,7 @@ test('a doorbell that is cut off is offline by its last will', async ({ skip }) 
   await using broker = await mosquitto();
   await broker.start();
   await using house = await listener(broker);
-  await using _box = await openOutbox(setup(broker, { reconnect_delay: 60 }));
+  await using box = await openOutbox(setup(broker, { reconnect_delay: 60 }));
   await soon(
     () => house.of('house/door/availability'),
     (states) => states.at(-1) === 'online',
@@ -165,6 +165,8 @@ test('a doorbell that is cut off is offline by its last will', async ({ skip }) 
     (states) => states.at(-1) === 'offline',
   );
   await thief.endAsync();
+  await box.tell('unknown_person_detection');
+  await until(box.rows, ([row]) => row?.metadata.channels?.['mqtt']?.error?.includes('away') === true);
 });
 
 test('a wrong password is told without it, and the message is given up when it is too old', async ({ skip }) => {
@@ -181,4 +183,25 @@ test('a wrong password is told without it, and the message is given up when it i
   const [row] = await box.rows();
   expect(row?.metadata.error).toMatch(/^The MQTT broker is away/);
   expect(JSON.stringify(row) + inspect(box.notifications, { depth: 10 })).not.toContain('not-the-password');
+});
+
+test('a side that becomes passive and active again at once is connected', async ({ skip }) => {
+  if (missing !== null) skip(missing);
+  await using broker = await mosquitto();
+  await broker.start();
+  await using house = await listener(broker);
+  await using box = await openOutbox(setup(broker));
+  await soon(
+    () => house.of('house/door/availability'),
+    (states) => states.at(-1) === 'online',
+  );
+  const passive = box.activity.passivate();
+  box.activity.activate();
+  await passive;
+  await box.tell('unknown_person_detection');
+  await until(box.rows, ([row]) => row?.status === 'delivered');
+  await soon(
+    () => house.of('house/door/availability'),
+    (states) => states.join(' ') === 'online offline online',
+  );
 });

@@ -1,5 +1,7 @@
 import { createHmac } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { expect, test } from 'vitest';
 import { until } from '../../testing/client.ts';
 import { openOutbox, receiver } from '../../testing/outbox.ts';
@@ -226,4 +228,51 @@ test('a kind that meets a limit is quiet for its cooldown, and critical alerts p
   for (let i = 0; i < 4; i++) await box.tell('blacklist_detection');
   await settled(box, [...Array<string>(6).fill('delivered'), 'rate_limited', 'rate_limited']);
   expect(hook.received).toHaveLength(6);
+});
+
+test('what a crash left of a folding is finished by the next start, and nobody is told of twice', async () => {
+  await using hook = await receiver();
+  const setup = {
+    env: { WEBHOOK_SECRET: SECRET },
+    notifications: { aggregation_enabled: true, webhook: { url: hook.url } },
+  };
+  await using box = await openOutbox(setup);
+  await box.activity.passivate();
+  const [first, second, last] = [
+    await box.tell('system_alerts'),
+    await box.tell('system_alerts'),
+    await box.tell('system_alerts'),
+  ];
+  const ids = [first.alertId, second.alertId];
+  // The carrier was stored, and one of two that it tells of.
+  await box.storage.updateNotification(last.alertId, 'pending', { ...last.metadata, folded: { ids, titles: ['T'] } });
+  await box.storage.updateNotification(first.alertId, 'aggregated', first.metadata);
+  await using next = await openOutbox({ ...setup, root: box.root });
+  await settled(next, ['delivered', 'aggregated', 'aggregated']);
+  expect(hook.received.map(({ body }) => (JSON.parse(body) as { count: number }).count)).toEqual([3]);
+});
+
+test('a result that could not be stored is stored later, and nothing is sent again', async () => {
+  await using hook = await receiver();
+  await using box = await openOutbox({
+    env: { WEBHOOK_SECRET: SECRET },
+    notifications: { webhook: { url: hook.url } },
+  });
+  const db = new DatabaseSync(path.join(box.root, 'data/pipeline.db'));
+  db.exec("CREATE TRIGGER fence BEFORE UPDATE ON notifications BEGIN SELECT RAISE(ABORT, 'fenced'); END");
+  await box.tell('unknown_person_detection');
+  await until(
+    () => Promise.resolve(hook.received.length),
+    (count) => count === 1,
+  );
+  await until(
+    () => Promise.resolve(box.activity.isIdle),
+    (isIdle) => isIdle,
+  );
+  expect((await box.rows()).map((row) => row.status)).toEqual(['pending']);
+  db.exec('DROP TRIGGER fence');
+  db.close();
+  box.notifications.deliver();
+  await settled(box, ['delivered']);
+  expect(hook.received).toHaveLength(1);
 });

@@ -39,6 +39,7 @@ export class Outbox {
   readonly #busy = new Set<Channel>();
   readonly #pausedUntil = new Map<Channel, number>();
   #isStarted = false;
+  #stopping: Promise<void> | null = null;
   #sweep: NodeJS.Timeout | undefined;
   #next: NodeJS.Timeout | undefined;
 
@@ -48,6 +49,13 @@ export class Outbox {
   }
 
   start(): void {
+    if (this.#stopping !== null) {
+      // What is being disconnected would be disconnected again.
+      void this.#stopping.then(() => {
+        if (this.#parts.activity.isActive) this.start();
+      });
+      return;
+    }
     if (!this.#isStarted) {
       this.#isStarted = true;
       for (const channel of this.#parts.channels) {
@@ -65,15 +73,13 @@ export class Outbox {
 
   /** Resolves when what is being sent has its answer, and the channels have let go. */
   async stop(): Promise<void> {
-    if (!this.#isStarted) return;
-    this.#isStarted = false;
-    clearInterval(this.#sweep);
-    clearTimeout(this.#next);
-    await Promise.allSettled([...this.#underWay]);
-    // Other processes may change the rows from now on.
-    this.#entries.clear();
-    this.#pausedUntil.clear();
-    await Promise.all(this.#parts.channels.map(async (channel) => channel.stop?.()));
+    if (this.#isStarted) {
+      this.#isStarted = false;
+      clearInterval(this.#sweep);
+      clearTimeout(this.#next);
+      this.#stopping = this.#letGo();
+    }
+    await this.#stopping;
   }
 
   deliver(): void {
@@ -98,6 +104,17 @@ export class Outbox {
     await storage.addNotification({ ...notification, status, metadata });
     if (status === 'pending') this.deliver();
     return status === 'delivered';
+  }
+
+  async #letGo(): Promise<void> {
+    await Promise.allSettled([...this.#underWay]);
+    // Other processes may change the rows from now on.
+    this.#entries.clear();
+    this.#pausedUntil.clear();
+    const results = await Promise.allSettled(this.#parts.channels.map(async (channel) => channel.stop?.()));
+    for (const result of results)
+      if (result.status === 'rejected') console.error('A channel was not disconnected:', result.reason);
+    this.#stopping = null;
   }
 
   async #pass(): Promise<void> {
