@@ -60,8 +60,11 @@ export async function refreshHealth() {
   keep($('parts'), parts, (part) => JSON.stringify([part.service_name, part.status, reasons(part)]), partNode);
   const counted = watched.map(({ details }) => details).filter((details) => typeof details?.accepted === 'number');
   const sum = (key) => counted.reduce((total, details) => total + details[key], 0);
+  const lookedAt = Math.min(...watched.map(({ timestamp }) => Date.parse(timestamp)));
+  const ageS = Math.max(0, Math.round((Date.parse(health.timestamp) - lookedAt) / 1000));
+  const age = Number.isFinite(ageS) ? ` Looked at ${ageS} s ago.` : '';
   $('presses').textContent =
-    `Since the last start: ${plural(sum('accepted'), 'press', 'presses')} taken, ${sum('dropped') || 'none'} dropped.`;
+    `Since the last start: ${plural(sum('accepted'), 'press', 'presses')} taken, ${sum('dropped') || 'none'} dropped.${age}`;
   showQueues(metrics.ok ? await metrics.text() : '');
 }
 

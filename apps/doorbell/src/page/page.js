@@ -64,7 +64,7 @@ function listen() {
 
 function showLink() {
   const link = $('link');
-  link.textContent = lost() ? 'Not connected' : isTold ? 'Live' : `Asking every ${ASK_MS / 1000} s`;
+  link.textContent = lost() ? 'Not connected' : isTold ? 'Live' : `Every ${ASK_MS / 1000} s`;
   link.dataset.state = lost() ? 'lost' : isTold ? 'live' : 'asking';
 }
 

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { EventStream } from '@changeover/runtime';
 import { startChild, tempFolder } from 'changeover/testing';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, assert, beforeAll, describe, expect, test } from 'vitest';
 import { people, type Person } from '../../seed/people.ts';
 import { Faces } from '../../shared/faces.ts';
 import { chromiumIsMissing, startBrowser } from '../../testing/browser.ts';
@@ -240,8 +240,11 @@ describe.skipIf(missing !== null)('the page', () => {
     await older.click();
     await expect.poll(() => rows.count()).toBe(46);
     expect(await older.isVisible()).toBe(false);
-    const keys = await rows.evaluateAll((nodes) => nodes.map((node) => Number(node.getAttribute('data-key'))));
-    expect(keys).toEqual(keys.toSorted((a, b) => b - a));
+    const keys: unknown = await page.evaluate(
+      '[...document.querySelectorAll("#visit-list li")].map((node) => Number(node.dataset.key))',
+    );
+    assert(Array.isArray(keys));
+    expect(keys).toEqual(keys.toSorted((a, b) => Number(b) - Number(a)));
     expect(await page.locator('#visit-list li').first().textContent()).toContain('Somebody unknown');
   });
 
