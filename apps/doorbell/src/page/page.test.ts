@@ -85,6 +85,8 @@ async function open(address: string, options: BrowserContextOptions = { viewport
   const context = await browser.newContext(options);
   closing.push(() => context.close());
   const page = await context.newPage();
+  // Before the test's own, so that a failure names what was waited for.
+  page.setDefaultTimeout(15_000);
   const problems: string[] = [];
   page.on('pageerror', (error) => problems.push(error.message));
   page.on('console', (message) => {
@@ -295,7 +297,7 @@ describe.skipIf(missing !== null)('the page', () => {
     };
     const first = await start(0);
     const { page } = await open(first.address);
-    await page.getByText('Everything works.').waitFor();
+    await page.getByText('of 100').waitFor();
     await first.child.kill('SIGKILL');
     await page.getByRole('alert').getByText('The doorbell does not answer').waitFor();
     const second = await start(Number(new URL(first.address).port));
@@ -304,7 +306,7 @@ describe.skipIf(missing !== null)('the page', () => {
     expect(await page.getByRole('alert').textContent()).toBe('');
     await page.getByRole('button', { name: 'Ring the bell' }).click();
     await page.locator('#visit-list li').waitFor();
-  });
+  }, 60_000);
 });
 
 test('files of the page answer with a policy against foreign scripts, and nothing else is served', async () => {
