@@ -111,6 +111,7 @@ function chainOperations({ tf }: FaceApi): void {
 const WARM_UP: Picture = { width: 64, height: 64, data: new Uint8Array(64 * 64 * 3) };
 
 let loaded: Promise<FaceApi> | undefined;
+let warmed: Promise<readonly Found[]> | undefined;
 
 async function find(picture: Picture): Promise<readonly Found[]> {
   const api = await (loaded ??= load());
@@ -148,7 +149,7 @@ function withMargin({ x, y, width, height }: Box): Box {
 
 export default async function run(task: FaceTask): Promise<Analysis | Uint8Array | null> {
   if (task.kind === 'warm') {
-    await find(WARM_UP);
+    await (warmed ??= find(WARM_UP));
     return null;
   }
   if (task.kind === 'analyse') return analyse(task.image);

@@ -5,35 +5,58 @@ export type { Analysis, Face } from './faces-worker.ts';
 
 /** Pictures waiting for the worker; more are refused, so that a flood of uploads does not fill the memory. */
 const MAX_WAITING = 64;
+/** No picture takes so long: a thread that is still busy then is ended, and another one takes its place. */
+const MAX_TASK_MS = 60_000;
+
+export interface FacesOptions {
+  /** The program of the thread; default the one beside this file. */
+  readonly file?: URL;
+  /** A thread that needs more fails with its picture. Default 1024. */
+  readonly maxMemoryMb?: number;
+}
 
 /** Finds faces in one worker thread, which is started by the first picture. */
 export class Faces {
-  readonly #pool = new Piscina<FaceTask, Analysis | Uint8Array | null>({
-    filename: new URL('./faces-worker.ts', import.meta.url).href,
-    minThreads: 0,
-    maxThreads: 1,
-    idleTimeout: Infinity,
-    maxQueue: MAX_WAITING,
-    // What was preloaded into the process (watchers, inspectors) is not meant for its threads.
-    execArgv: [],
-    // One thread decodes what strangers send: bounded, and a crash of it fails that picture alone.
-    resourceLimits: { maxOldGenerationSizeMb: 1024 },
-  });
+  readonly #pool: Piscina<FaceTask, Analysis | Uint8Array | null>;
 
-  /** All faces of a JPEG or PNG, the surest first. Rejects with the reason when it cannot be decoded. */
-  async analyse(image: Uint8Array): Promise<Analysis> {
-    return (await this.#pool.run({ kind: 'analyse', image })) as Analysis;
+  constructor({ file = new URL('./faces-worker.ts', import.meta.url), maxMemoryMb = 1024 }: FacesOptions = {}) {
+    this.#pool = new Piscina({
+      filename: file.href,
+      minThreads: 0,
+      maxThreads: 1,
+      idleTimeout: Infinity,
+      maxQueue: MAX_WAITING,
+      // What was preloaded into the process (watchers, inspectors) is not meant for its threads.
+      execArgv: [],
+      // One thread decodes what strangers send: bounded, and a crash of it fails that picture alone.
+      resourceLimits: { maxOldGenerationSizeMb: maxMemoryMb },
+    });
+    // A thread that was ended with its picture may still run out of memory on its way out; nobody waits for it any more.
+    this.#pool.on('error', (error) => {
+      console.error('A thread for faces ended:', error);
+    });
+  }
+
+  /**
+   * All faces of a JPEG or PNG, the surest first. Rejects with the reason when it cannot be decoded, and when it takes longer than `timeoutMs`:
+   * then the thread that is busy with it is ended, as nothing else stops it. Default a minute.
+   */
+  async analyse(image: Uint8Array, timeoutMs = MAX_TASK_MS): Promise<Analysis> {
+    // Not part of its time: where loading takes longer than a picture may, each new thread would be ended before it was of use.
+    await this.warm();
+    return (await this.#pool.run({ kind: 'analyse', image }, { signal: AbortSignal.timeout(timeoutMs) })) as Analysis;
   }
 
   /** Any readable picture as JPEG of `quality` 1–100; `enlarge`: with a shorter side of 220 pixels where it was below 180. */
   async normalise(image: Uint8Array, options: { quality: number; enlarge?: boolean }): Promise<Uint8Array> {
     const { quality, enlarge = false } = options;
-    return (await this.#pool.run({ kind: 'normalise', image, quality, enlarge })) as Uint8Array;
+    const signal = AbortSignal.timeout(MAX_TASK_MS);
+    return (await this.#pool.run({ kind: 'normalise', image, quality, enlarge }, { signal })) as Uint8Array;
   }
 
-  /** Starts the worker and loads its models, so that the first visitor does not wait for them. */
+  /** Starts the worker and loads its models, so that the first visitor does not wait for them; nothing where that is done. */
   async warm(): Promise<void> {
-    await this.#pool.run({ kind: 'warm' });
+    await this.#pool.run({ kind: 'warm' }, { signal: AbortSignal.timeout(MAX_TASK_MS) });
   }
 
   async close(): Promise<void> {

@@ -13,6 +13,9 @@ import { LAMPS, type Detected, type Rung, type Sighting, type Visit } from './st
 const STORE_ATTEMPTS = 7;
 const STORE_RETRY_MS = 100;
 const DETECT_ATTEMPTS = 2;
+/** For loading the models, and for the pictures of others before it. */
+const DETECT_GRACE_MS = 120_000;
+const CAPTURE_ATTEMPTS = 3;
 const MS_PER_SECOND = 1000;
 
 /** The button, and what follows a press: picture, faces, people, event, messages. */
@@ -23,18 +26,18 @@ export class Bell {
   readonly #underWay = new Map<string, () => void>();
   readonly #listeners: ((visit: Visit) => void)[] = [];
   #lastPress = -Infinity;
+  #debounced = 0;
+  #refused = 0;
 
   /** @param root Accepted presses are kept in a file there until their event is stored. */
   constructor(parts: Parts, root: string, options: { readonly log: Logger; readonly metrics?: Metrics }) {
     this.#parts = parts;
     const { frame_capture: frames, face_detection: detection, event_processing: events } = parts.settings;
     this.#line = pipeline<Rung>('bell')
-      .stage('capture', {
+      .stage<Sighting>('capture', {
         capacity: events.max_queue_size,
-        work: (rung) => {
-          this.#begin(rung);
-          return capture(parts, rung);
-        },
+        attempts: CAPTURE_ATTEMPTS,
+        work: (rung, context) => this.#capture(rung, context.attempt),
         timeoutMs:
           (frames.retry_attempts * (frames.retry_delay + frames.buffer_timeout) +
             frames.burst_count * frames.burst_interval +
@@ -44,7 +47,8 @@ export class Bell {
       .stage<Detected>('detect', {
         capacity: detection.max_queue_size,
         attempts: DETECT_ATTEMPTS,
-        timeoutMs: detection.job_timeout * MS_PER_SECOND,
+        // The search ends itself in time; a stage that is late has failed, and its press with it.
+        timeoutMs: detection.job_timeout * MS_PER_SECOND + DETECT_GRACE_MS,
         work: (sighting, context) => this.#detect(sighting, context.attempt),
       })
       .stage('identify', {
@@ -82,8 +86,11 @@ export class Bell {
     return this.#parts.activity.isIdle && this.#line.status().stages[0]?.queue.size === 0;
   }
 
+  /** With the presses that have no event: those that came too soon, those that found no room, and those that failed. */
   health(): HealthReport {
-    return this.#line.health();
+    const report = this.#line.health();
+    const lost = { debounced: this.#debounced, refused: this.#refused, failed: this.#line.status().failed };
+    return { ...report, details: { ...report.details, ...lost } };
   }
 
   /** Called with every visit that was stored. */
@@ -100,13 +107,17 @@ export class Bell {
     return activity.run(async () => {
       await storage.assertWritable();
       const at = performance.now();
-      if (at - this.#lastPress < settings.hardware.button_debounce_time * MS_PER_SECOND) return null;
+      if (at - this.#lastPress < settings.hardware.button_debounce_time * MS_PER_SECOND) {
+        this.#debounced += 1;
+        return null;
+      }
       this.#lastPress = at;
       const rung: Rung = { eventId: randomUUID(), ...now() };
       this.#begin(rung);
       try {
         await this.#line.push(rung);
       } catch (error) {
+        this.#refused += 1;
         this.#abandon(rung);
         throw error;
       }
@@ -135,6 +146,18 @@ export class Bell {
   #abandon({ eventId }: Rung): void {
     this.#parts.lamp.done('error');
     this.#underWay.get(eventId)?.();
+  }
+
+  async #capture(rung: Rung, attempt: number): Promise<Sighting> {
+    this.#begin(rung);
+    try {
+      return await capture(this.#parts, rung);
+    } catch (error) {
+      if (attempt < CAPTURE_ATTEMPTS) throw error;
+      // A picture that could not be kept is no reason to forget the press.
+      console.error('A picture could not be kept:', error);
+      return { ...rung, frame: null, capture: null };
+    }
   }
 
   async #detect(sighting: Sighting, attempt: number): Promise<Detected> {

@@ -39,6 +39,8 @@ export async function makeFolders(places: Folders): Promise<void> {
 let written = 0;
 /** So many pictures of the same second are not pictures any more. */
 const MAX_TAKEN_NAMES = 3600;
+/** Of names whose second was taken, the last one that was given: the presses of a burst do not each try all that came before. */
+const lastGiven = new Map<string, number>();
 
 /**
  * Writes a picture under a name that carries the time, durably, and returns the name. Names have one second of resolution: where
@@ -52,11 +54,16 @@ export async function addPicture(
 ): Promise<string> {
   const unfinished = await writeUnfinished(places, bytes);
   try {
+    const form = path.join(folder, nameAt(''));
     const now = Date.now();
-    for (let later = 0; later < MAX_TAKEN_NAMES; later++) {
-      const name = nameAt(stampOf(new Date(now + later * 1000)));
+    const end = now + MAX_TAKEN_NAMES * 1000;
+    const next = (lastGiven.get(form) ?? now) + 1000;
+    for (let at = next > now + 1000 && next < end ? next : now; at < end; at += 1000) {
+      const name = nameAt(stampOf(new Date(at)));
       // A link, unlike a rename, fails where the name exists.
       if (await linked(unfinished, path.join(folder, name))) {
+        if (at > now) lastGiven.set(form, at);
+        else lastGiven.delete(form);
         await syncFolder(folder);
         return name;
       }

@@ -244,6 +244,17 @@ describe('a pipeline', () => {
 });
 
 describe('threads', () => {
+  it('that fail when their task is over do not end the process', async () => {
+    const threads = new Threads<{ kind: 'fine' | 'late'; id: number }, number>({
+      file: new URL('./leaking.child.ts', import.meta.url),
+    });
+    const { signal } = new AbortController();
+    expect(await threads.work({ kind: 'late', id: 1 }, { signal })).toBe(1);
+    await sleep(300);
+    expect(await threads.work({ kind: 'fine', id: 2 }, { signal })).toBe(2);
+    await threads.close();
+  });
+
   it('that crash, hang or eat memory fail their item alone, and the next one is done', async () => {
     const threads = new Threads<{ kind: 'fine' | 'crash' | 'hang' | 'leak'; id: number }, number>({
       file: new URL('./leaking.child.ts', import.meta.url),

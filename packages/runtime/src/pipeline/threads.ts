@@ -33,6 +33,8 @@ export class Threads<In, Out> {
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: maxMemoryMb },
     });
+    // A thread may fail when its task is over, or was given up. Nobody waits for that error, and without a listener it would end the process.
+    this.#pool.on('error', () => undefined);
   }
 
   /** As a stage's `work`. */
