@@ -99,6 +99,16 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     ],
     run: async (factor) => (await import('./doorbell.ts')).benchDoorbell(factor),
   },
+  runtime: {
+    about: 'what the runtime adds to a process',
+    figures: [
+      { name: 'start50Ms', says: 'start of 50 services beyond their own work', unit: 'ms', goal: below(200) },
+      { name: 'healthInProcessMs', says: 'an answer about the health, in the process', unit: 'ms', goal: below(1) },
+      { name: 'healthOverSocketMs', says: 'the same over a socket', unit: 'ms', goal: below(1) },
+      { name: 'requestsVsFastify', says: 'requests a second, against a bare Fastify', unit: 'x' },
+    ],
+    run: async () => (await import('./runtime.ts')).benchRuntime(),
+  },
 };
 
 const names = Object.keys(benchmarks);
