@@ -3,6 +3,7 @@ import type { Bell } from './bell.ts';
 import { daily } from './daily.ts';
 import type { Parts } from './parts.ts';
 import { removeOldCaptures } from './retention.ts';
+import { MotionWatch } from './stages/watch.ts';
 import { refreshWantedList } from './wanted-list.ts';
 
 /** The models are loaded when the first answers are out. */
@@ -46,6 +47,13 @@ export function supervise(
     start: () => parts.camera,
     run: (eye, { signal }) => eye.stream(signal),
     restart: { limit: CAMERA_RESTARTS, maxBackoffMs: CAMERA_BACKOFF_MS },
+  });
+  const motion = service('motion', {
+    critical: false,
+    needs: [started(storage)],
+    start: () => new MotionWatch(parts, { log, metrics }),
+    stop: (watch) => watch.stop(),
+    health: { check: (watch) => watch.health(), intervalMs },
   });
   const recognition = service('recognition', {
     start: () => {
@@ -99,6 +107,7 @@ export function supervise(
       messages,
       chores,
       ...(parts.camera.isContinuous ? [camera, pictures] : []),
+      ...(parts.camera.isContinuous && settings.motion_detection.enabled ? [motion] : []),
     ],
     stopTimeoutMs: STOP_ALL_MS,
     log,

@@ -211,7 +211,7 @@ test('a passive side lets go of the device before it says so, and takes it again
   expect(await children()).toEqual([]);
 });
 
-async function start(name: string, source: string) {
+async function start(name: string, source: string, more: object = {}) {
   const root = path.join(temp.path, name);
   await mkdir(path.join(root, 'config'), { recursive: true });
   const frame_capture = { source, resolution: [320, 240], retry_attempts: 2, retry_delay: 0.05 };
@@ -220,6 +220,7 @@ async function start(name: string, source: string) {
     hardware: { button_debounce_time: 0 },
     face_recognition: { enabled: false },
     storage: { log_level: 'CRITICAL' },
+    ...more,
   };
   await writeFile(path.join(root, 'config/pipeline.json'), JSON.stringify(all));
   const system = await openSystem({ root, faces, environment: {} });
@@ -265,5 +266,39 @@ test('a camera that is not there makes the system degraded, and a press is still
   await bell.press();
   await until(types, (all) => all.length === 1);
   expect(await types()).toEqual(['COMPONENT_ERROR']);
+  await runtime.stop();
+});
+
+test('what moves before the camera is stored as two events of one mover', async () => {
+  const motion_detection = {
+    enabled: true,
+    min_area: 100,
+    blur_kernel: 5,
+    min_motion_duration: 0.2,
+    motion_history_size: 3,
+  };
+  // A white square that crosses a grey picture between the fourth second and the sixth.
+  const moving = "overlay=x=(t-4)*150:y=80:enable='between(t,4,6)'";
+  const grey = `lavfi:color=gray:size=320x240:rate=20[a];color=white:size=60x60:rate=20[b];[a][b]${moving}`;
+  const { runtime, types, storage } = await start('moving', grey, { motion_detection });
+  await until(types, (all) => all.length === 2);
+  expect(await types()).toEqual(['MOTION_DETECTED', 'MOTION_ENDED']);
+  const [begin, end] = await storage.recentEvents(['MOTION_DETECTED', 'MOTION_ENDED'], 2);
+  const { seconds } = JSON.parse(end?.data ?? '{}') as { seconds: number };
+  expect(seconds).toBeCloseTo((end?.timestamp ?? 0) - (begin?.timestamp ?? 0), 2);
+  expect(seconds).toBeGreaterThan(0.5);
+  await runtime.stop();
+});
+
+test('a passive side has stored the end of a motion before it says that it is passive', async () => {
+  const motion_detection = { enabled: true, min_area: 100, blur_kernel: 5, min_motion_duration: 0 };
+  const put = 'drawbox=x=100:y=80:w=60:h=60:color=white:t=fill:enable=gte(t\\,2)';
+  const { activity, runtime, types } = await start('passive', `lavfi:color=gray:size=320x240:rate=20,${put}`, {
+    motion_detection,
+  });
+  await until(types, (all) => all.length === 1);
+  await activity.passivate();
+  expect(await types()).toEqual(['MOTION_DETECTED', 'MOTION_ENDED']);
+  expect(await children()).toEqual([]);
   await runtime.stop();
 });

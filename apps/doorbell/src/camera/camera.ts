@@ -109,16 +109,16 @@ export class Camera {
         this.events.emit('grey', { pixels, at: Date.now() });
       },
     };
-    const playing = this.#source.play(viewer, signal);
-    // Who waits for the device to be free does not care why it is.
-    this.#playing = playing.catch(() => undefined);
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    this.#playing = promise;
     try {
-      await playing;
+      await this.#source.play(viewer, signal);
     } catch (error) {
       this.#reason = error instanceof Error ? error.message : String(error);
       throw error;
     } finally {
       this.events.emit('ended', undefined);
+      resolve(undefined);
     }
   }
 
