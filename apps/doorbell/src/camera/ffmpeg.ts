@@ -44,7 +44,8 @@ async function play(options: FfmpegOptions, name: string, viewer: Viewer, signal
   const child = spawn('ffmpeg', ffmpegArguments(options), { stdio: ['pipe', 'pipe', 'pipe', 'pipe'] });
   const [given, pictures, errors, greys] = child.stdio as unknown as [Writable, Readable, Readable, Readable];
   const ended = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
-  let broken: Error | null = null;
+  // Aborts, with the reason, where the camera is given up.
+  const broken = new AbortController();
   let kill: NodeJS.Timeout | undefined;
   const asking = new AbortController();
   const end = () => {
@@ -53,7 +54,7 @@ async function play(options: FfmpegOptions, name: string, viewer: Viewer, signal
     kill ??= setTimeout(() => child.kill('SIGKILL'), TERMINATE_MS);
   };
   const breakOff = (reason: string) => {
-    broken ??= new Error(`The camera ${name} ${reason}`);
+    broken.abort(new Error(`The camera ${name} ${reason}`));
     end();
   };
   const stalled = (ms: number) =>
@@ -89,8 +90,9 @@ async function play(options: FfmpegOptions, name: string, viewer: Viewer, signal
   try {
     const [code, by] = await ended;
     if (signal.aborted) return;
+    broken.signal.throwIfAborted();
     const words = withoutCredentials((await told).trim(), address).slice(-MAX_TOLD_CHARACTERS);
-    throw broken ?? new Error(`The camera ${name} ended with ${by ?? `code ${code ?? 0}`}${words && `: ${words}`}`);
+    throw new Error(`The camera ${name} ended with ${by ?? `code ${code ?? 0}`}${words && `: ${words}`}`);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     throw new Error('ffmpeg is not there, and a camera needs it: install it (apt-get install ffmpeg)', {

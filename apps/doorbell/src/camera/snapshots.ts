@@ -19,7 +19,7 @@ export async function* snapshots(address: string, fps: number, signal: AbortSign
     if (!response.ok || response.body === null) throw new Error(`it answered ${response.status}`);
     const parts: Uint8Array[] = [];
     let size = 0;
-    for await (const part of response.body) {
+    for await (const part of response.body as AsyncIterable<Uint8Array>) {
       size += part.length;
       if (size > MAX_SNAPSHOT_BYTES) throw new Error(`a picture has more than ${MAX_SNAPSHOT_BYTES} bytes`);
       parts.push(part);

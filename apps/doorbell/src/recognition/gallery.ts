@@ -35,5 +35,9 @@ export function galleryOf(stored: Awaited<ReturnType<Storage['encodings']>>): Ga
   for (const [index, { encoding }] of stored.entries()) begins[index + 1] = (begins[index] ?? 0) + encoding.length;
   const encodings = new Float64Array(begins.at(-1) ?? 0);
   for (const [index, { encoding }] of stored.entries()) encodings.set(encoding, begins[index]);
-  return { people: stored.map(({ encoding: _, ...person }) => person), encodings, begins };
+  return {
+    people: stored.map(({ personId, name, isBlacklisted }) => ({ personId, name, isBlacklisted })),
+    encodings,
+    begins,
+  };
 }

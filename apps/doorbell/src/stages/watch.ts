@@ -8,6 +8,8 @@ import { type Motion, MotionDetector } from './motion.ts';
 const STORE_ATTEMPTS = 7;
 const MS_PER_SECOND = 1000;
 
+type Watched = Pick<Parts, 'activity' | 'camera' | 'settings' | 'storage'>;
+
 interface Told {
   readonly motion: Motion;
   /** Of the visit of one mover: its beginning and its end. */
@@ -17,14 +19,14 @@ interface Told {
 
 /** Looks for motion in what the camera sees, and stores its beginnings and ends as events. */
 export class MotionWatch {
-  readonly #parts: Pick<Parts, 'activity' | 'camera' | 'settings' | 'storage'>;
+  readonly #parts: Watched;
   readonly #line: Pipeline<Told>;
   readonly #detector: MotionDetector;
   readonly #off: readonly (() => void)[];
   #correlationId = randomUUID();
 
   /** Begins at once. */
-  constructor(parts: MotionWatch['#parts'], options: { readonly log: Logger; readonly metrics: Metrics }) {
+  constructor(parts: Watched, options: { readonly log: Logger; readonly metrics: Metrics }) {
     this.#parts = parts;
     const { motion_detection: motion } = parts.settings;
     this.#detector = new MotionDetector(motion, greySize(parts.settings));
