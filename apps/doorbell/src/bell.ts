@@ -156,7 +156,7 @@ export class Bell {
       if (attempt < CAPTURE_ATTEMPTS) throw error;
       // A picture that could not be kept is no reason to forget the press.
       console.error('A picture could not be kept:', error);
-      return { ...rung, frame: null, capture: null };
+      return { ...rung, frame: null, others: [], capture: null };
     }
   }
 
