@@ -39,7 +39,6 @@ export function greySize({ frame_capture, motion_detection }: Settings): [number
 }
 
 async function play(options: FfmpegOptions, name: string, viewer: Viewer, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
   const { address, capture, grey } = options;
   const child = spawn('ffmpeg', ffmpegArguments(options), { stdio: ['pipe', 'pipe', 'pipe', 'pipe'] });
   const [given, pictures, errors, greys] = child.stdio as unknown as [Writable, Readable, Readable, Readable];
@@ -86,7 +85,8 @@ async function play(options: FfmpegOptions, name: string, viewer: Viewer, signal
       if (!asking.signal.aborted) breakOff(`gave no picture: ${reasonOf(error)}`);
     });
   } else given.end();
-  signal.addEventListener('abort', end, { once: true });
+  if (signal.aborted) end();
+  else signal.addEventListener('abort', end, { once: true });
   try {
     const [code, by] = await ended;
     if (signal.aborted) return;
