@@ -1,0 +1,116 @@
+/**
+ * How sure recognition is, on all faces of the whole sample pictures of face-api and on the portraits that were cut out of them: distances of
+ * the same and of different people, false matches, and that both architectures answer alike. No other installed package ships faces.
+ */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { tempFolder } from 'changeover/testing';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { FaceBook, facesPickle } from '../legacy/face-book.ts';
+import { layout } from '../legacy/files.ts';
+import { people, type Person } from '../seed/people.ts';
+import { recognise } from '../src/recognition/recognise.ts';
+import { distance, Faces } from './faces.ts';
+
+const SAMPLES = 6;
+/** Of the legacy's settings. */
+const TOLERANCES = { face: 0.6, blacklist: 0.5 };
+/** A face of a whole picture and a portrait of it: nearer than any two people are. */
+const SAME_FACE = 0.35;
+
+const require = createRequire(import.meta.url);
+const demo = path.join(path.dirname(require.resolve('@vladmandic/face-api/package.json')), 'demo');
+const faces = new Faces();
+const temp = await tempFolder('doorbell-sets-');
+let everybody: readonly Person[];
+/** All faces of each sample picture. */
+const found: (readonly (readonly number[])[])[] = [];
+
+beforeAll(async () => {
+  everybody = await people();
+  for (let sample = 1; sample <= SAMPLES; sample++) {
+    const { faces: all } = await faces.analyse(await readFile(path.join(demo, `sample${sample}.jpg`)));
+    found.push(all.map(({ encoding }) => encoding));
+  }
+}, 120_000);
+afterAll(async () => {
+  await faces.close();
+  await temp.remove();
+});
+
+const to = (encoding: readonly number[], person: Person, portraits = person.portraits) =>
+  Math.min(...portraits.map((one) => distance(one.encoding, encoding)));
+
+test('every person is found in a whole picture, nearer than anybody else', () => {
+  const all = found.flat();
+  expect(all.length).toBeGreaterThanOrEqual(everybody.length);
+  const same = everybody.map((person) => Math.min(...all.map((encoding) => to(encoding, person))));
+  expect(Math.max(...same)).toBeLessThan(SAME_FACE);
+  for (const encoding of all) {
+    const near = everybody.filter((person) => to(encoding, person) < SAME_FACE);
+    expect(near.length, 'people that one face is taken for').toBeLessThanOrEqual(1);
+  }
+});
+
+test('faces of one picture are different people, and how many pairs are nearer than the tolerance is known', () => {
+  const pairs = found.flatMap((all) =>
+    all.flatMap((one, index) => all.slice(index + 1).map((two) => distance(one, two))),
+  );
+  const near = pairs.filter((away) => away <= TOLERANCES.face).length;
+  // What a tolerance of 0.6 costs where both are known: the nearest one wins.
+  expect({ pairs: pairs.length, near }).toEqual({ pairs: 31, near: 5 });
+  expect(Math.min(...pairs)).toBeGreaterThan(SAME_FACE);
+});
+
+test('no visit of a stranger is a match, and no wanted person is missed', () => {
+  const gallery = galleryOf();
+  const wrong = everybody.flatMap((person) => {
+    const { status, name } = recognise(visitOf(person), gallery, TOLERANCES);
+    const right = { resident: ['known', person.id], wanted: ['blacklisted', person.id], stranger: ['unknown', null] };
+    return [status, name].join() === right[person.role].join() ? [] : [`${person.id} was ${status} ${name ?? ''}`];
+  });
+  expect(wrong).toEqual([]);
+});
+
+test('both architectures give one answer for every face, to a millionth', async () => {
+  const places = layout(temp.path);
+  const gallery = galleryOf();
+  await mkdir(places.logs, { recursive: true });
+  await mkdir(places.scratch);
+  for (const [file, isBlacklisted] of [
+    [places.knownCache, false],
+    [places.blacklistCache, true],
+  ] as const) {
+    await writeFile(file, facesPickle(gallery.filter((one) => one.isBlacklisted === isBlacklisted)));
+  }
+  const book = await FaceBook.load(places, faces, TOLERANCES);
+  const asked = [...found.flat(), ...everybody.flatMap(({ portraits }) => portraits.map(({ encoding }) => encoding))];
+  expect(asked.length).toBeGreaterThan(everybody.length * 4);
+  for (const encoding of asked) {
+    const legacy = book.identify(encoding);
+    const next = recognise(encoding, gallery, TOLERANCES);
+    expect([next.status, next.name]).toEqual([legacy.status, legacy.name]);
+    expect(Math.abs(next.confidence - legacy.confidence)).toBeLessThan(1e-6);
+    if (next.distance === null) expect(legacy.distance).toBe(Infinity);
+    else expect(Math.abs(next.distance - legacy.distance)).toBeLessThan(1e-6);
+  }
+});
+
+function visitOf({ portraits }: Person): readonly number[] {
+  return portraits.at(-1)?.encoding ?? expect.fail('nobody is there');
+}
+
+/** All portraits but those of the visits; strangers are in no gallery. */
+function galleryOf() {
+  return everybody
+    .filter(({ role }) => role !== 'stranger')
+    .flatMap(({ id, role, portraits }) =>
+      portraits.slice(0, -1).map(({ encoding }) => ({
+        personId: id,
+        name: id,
+        isBlacklisted: role === 'wanted',
+        encoding,
+      })),
+    );
+}
