@@ -10,6 +10,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FaceBook, facesPickle } from '../legacy/face-book.ts';
 import { layout } from '../legacy/files.ts';
 import { people, type Person } from '../seed/people.ts';
+import { galleryOf } from '../src/recognition/gallery.ts';
 import { recognise } from '../src/recognition/recognise.ts';
 import { distance, Faces } from './faces.ts';
 
@@ -64,7 +65,7 @@ test('faces of one picture are different people, and how many pairs are nearer t
 });
 
 test('no visit of a stranger is a match, and no wanted person is missed', () => {
-  const gallery = galleryOf();
+  const gallery = galleryOf(stored());
   const wrong = everybody.flatMap((person) => {
     const { status, name } = recognise(visitOf(person), gallery, TOLERANCES);
     const right = { resident: ['known', person.id], wanted: ['blacklisted', person.id], stranger: ['unknown', null] };
@@ -75,14 +76,14 @@ test('no visit of a stranger is a match, and no wanted person is missed', () => 
 
 test('both architectures give one answer for every face, to a millionth', async () => {
   const places = layout(temp.path);
-  const gallery = galleryOf();
+  const gallery = galleryOf(stored());
   await mkdir(places.logs, { recursive: true });
   await mkdir(places.scratch);
   for (const [file, isBlacklisted] of [
     [places.knownCache, false],
     [places.blacklistCache, true],
   ] as const) {
-    await writeFile(file, facesPickle(gallery.filter((one) => one.isBlacklisted === isBlacklisted)));
+    await writeFile(file, facesPickle(stored().filter((one) => one.isBlacklisted === isBlacklisted)));
   }
   const book = await FaceBook.load(places, faces, TOLERANCES);
   const asked = [...found.flat(), ...everybody.flatMap(({ portraits }) => portraits.map(({ encoding }) => encoding))];
@@ -102,7 +103,7 @@ function visitOf({ portraits }: Person): readonly number[] {
 }
 
 /** All portraits but those of the visits; strangers are in no gallery. */
-function galleryOf() {
+function stored() {
   return everybody
     .filter(({ role }) => role !== 'stranger')
     .flatMap(({ id, role, portraits }) =>
