@@ -41,9 +41,15 @@ export interface Moment {
   readonly local: string;
 }
 
+let last = { ms: 0, micros: 0 };
+
+/** Later than the one before, also within a millisecond, whose microseconds come from another clock. */
 export function now(): Moment {
   const date = new Date();
-  const micros = Math.floor((performance.now() * 1000) % 1000);
+  const ms = date.getTime();
+  const seen = Math.floor((performance.now() * 1000) % 1000);
+  const micros = ms === last.ms ? Math.min(999, Math.max(seen, last.micros + 1)) : seen;
+  last = { ms, micros };
   return { timestamp: (date.getTime() * 1000 + micros) / 1e6, local: localIso(date, micros) };
 }
 
