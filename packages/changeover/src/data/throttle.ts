@@ -73,6 +73,7 @@ export class Throttle {
     };
     const lanes = () => Math.max(1, Math.round(this.#share.value * this.#maxLanes));
     const pace: Pace = {
+      isRated: this.#speed !== null,
       get lanes() {
         return lanes();
       },

@@ -8,7 +8,7 @@ import { tempFolder, type TempFolder } from '../testing/temp.ts';
 import { createDataMove, sync } from './move.ts';
 import { postgres } from './stores/postgres/index.ts';
 
-const ROWS = 6000;
+const ROWS = 20_000;
 
 let server: ThrowawayPostgres;
 let replica: ThrowawayPostgres;
@@ -53,19 +53,21 @@ const kept = <T extends { close(): Promise<void> }>(each: T): T => {
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe('a streaming replica', () => {
-  it('that stops replaying holds the copy back until it goes on', async () => {
+  it('that stops replaying holds the copy back until it goes on', { timeout: 60_000 }, async () => {
     const next = kept(await testPostgres(server.url));
     await next.exec('CREATE TABLE items (id bigint PRIMARY KEY, body text)');
     const items = { row: { to: (row: object) => ({ ...row }), back: (row: object) => ({ ...row }) } };
     const [from, to] = [postgres(legacy.address), postgres(next.address)];
     const definition = sync({ name: 'main', from, to, tables: { items }, chunkRows: 100 });
-    const data = kept(createDataMove([definition], { throttle: { ...DEFAULT_THROTTLE, replicaLagMs: 500 } }));
+    const data = kept(createDataMove([definition], { throttle: { ...DEFAULT_THROTTLE, replicaLagMs: 100 } }));
     await data.prepare(ctx);
     const standby = kept(await connectPostgres(replica.url));
     await standby.exec('SELECT pg_wal_replay_pause()');
-    const copying = data.copy(ctx);
+    const state = { isCopied: false };
+    const copying = data.copy(ctx).finally(() => (state.isCopied = true));
     const isHeld = ({ held }: Progress) => held?.startsWith('the replica lag of postgres:') === true;
-    while (!told.some(isHeld)) await pause(20);
+    while (!state.isCopied && !told.some(isHeld)) await pause(20);
+    expect(state.isCopied).toBe(false);
     const countOf = async () => Number((await next.all('SELECT count(*) AS rows FROM items'))[0]?.['rows']);
     const before = await countOf();
     await pause(700);

@@ -45,6 +45,8 @@ export interface Progress {
 export interface Pace {
   /** Threads that may work at once; at least 1. */
   readonly lanes: number;
+  /** True where a rate is set, so that `spent` may return more than 0. */
+  readonly isRated: boolean;
   /**
    * Resolves with true when the next piece of work may begin; with false when whoever asks should give way first. Rejects when `signal` aborts;
    * default: that of the context.

@@ -18,6 +18,8 @@ export interface WorkerSetup {
   readonly stop: SharedArrayBuffer;
   /** The same: 1 while nothing more is to be read. */
   readonly held: SharedArrayBuffer;
+  /** True where each thread waits, after what it told, until it may go on. */
+  readonly isRated: boolean;
 }
 
 /** Work on the table that is open. */

@@ -83,6 +83,7 @@ async function sourceOf(names: string): Promise<{ source: SqliteSource; target: 
     computed: [],
     stop: new SharedArrayBuffer(4),
     held: new SharedArrayBuffer(4),
+    isRated: false,
   } as const;
   const target = kept(await PostgresTarget.open(setup.target, setup));
   return { source: kept(new SqliteSource(setup.source, setup, target)), target };

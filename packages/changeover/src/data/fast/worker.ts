@@ -10,8 +10,8 @@ import { SqliteSource } from './sqlite-source.ts';
 
 /** A message for every 64 KiB would cost more than reading them. */
 const PROGRESS_MS = 50;
-/** But not more than this unseen, so that a rate holds back in time. */
-const PROGRESS_BYTES = 1 << 20;
+/** Where a rate is set no thread reads more than this before it is known. */
+const RATED_BYTES = 64 << 10;
 /** How often a thread that is held looks whether it may go on. */
 const HELD_POLL_MS = 10;
 
@@ -96,6 +96,7 @@ class BulkWorker {
 class OpenTable implements Work {
   readonly #stop: Int32Array;
   readonly #held: Int32Array;
+  readonly #isRated: boolean;
   readonly #source: BulkSource;
   readonly #target: PostgresTarget;
   readonly #tell: (report: Report) => void;
@@ -114,6 +115,7 @@ class OpenTable implements Work {
   ) {
     this.#stop = new Int32Array(setup.stop);
     this.#held = new Int32Array(setup.held);
+    this.#isRated = setup.isRated;
     this.#source = source;
     this.#target = target;
     this.#tell = tell;
@@ -164,7 +166,8 @@ class OpenTable implements Work {
   progress(rows: number, bytes: number): void {
     this.#rows += rows;
     this.#bytes += bytes;
-    if (performance.now() - this.#toldAt >= PROGRESS_MS || this.#bytes >= PROGRESS_BYTES) this.#flush();
+    const isDue = this.#isRated ? this.#bytes >= RATED_BYTES : performance.now() - this.#toldAt >= PROGRESS_MS;
+    if (isDue) this.#flush();
   }
 
   async close(): Promise<void> {
@@ -173,7 +176,11 @@ class OpenTable implements Work {
   }
 
   #flush(): void {
-    if (this.#rows + this.#bytes > 0) this.#tell({ kind: 'progress', rows: this.#rows, bytes: this.#bytes });
+    if (this.#rows + this.#bytes > 0) {
+      // Whoever takes it says when it may go on.
+      if (this.#isRated) Atomics.store(this.#held, 0, 1);
+      this.#tell({ kind: 'progress', rows: this.#rows, bytes: this.#bytes });
+    }
     this.#toldAt = performance.now();
     this.#rows = 0;
     this.#bytes = 0;

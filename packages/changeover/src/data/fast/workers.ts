@@ -20,10 +20,11 @@ export class Workers {
   #pause: NodeJS.Timeout | undefined;
 
   /** @param setup All but what the threads share. */
-  constructor(ctx: Context, threads: Threads, setup: Omit<WorkerSetup, 'stop' | 'held'>) {
+  constructor(ctx: Context, threads: Threads, setup: Omit<WorkerSetup, 'stop' | 'held' | 'isRated'>) {
     this.#ctx = ctx;
     this.#threads = threads;
-    this.#setup = { ...setup, stop: new SharedArrayBuffer(4), held: new SharedArrayBuffer(4) };
+    const isRated = ctx.pace?.isRated === true;
+    this.#setup = { ...setup, isRated, stop: new SharedArrayBuffer(4), held: new SharedArrayBuffer(4) };
   }
 
   /** Does one task in a thread that is kept for further ones; others get ready meanwhile. */
