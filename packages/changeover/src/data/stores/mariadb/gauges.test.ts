@@ -32,6 +32,9 @@ describe.skipIf(isMissing !== null)(`a replica of MariaDB${isMissing === null ? 
         for (let ms = await replica.lagMs(); !isReached(ms); ms = await replica.lagMs()) await sleep(50);
       };
       await reaches((ms) => ms === 0);
+      // It also says so before it has heard of anything.
+      const table = "SELECT 1 FROM information_schema.tables WHERE table_schema = 'shop' AND table_name = 't'";
+      while ((await standby.all(table)).length === 0) await sleep(20);
       // A row that cannot be written while the table is locked: the replica knows of it and does not get on.
       await standby.exec('LOCK TABLES shop.t READ');
       await source.exec('INSERT INTO shop.t VALUES (1)');
