@@ -6,39 +6,17 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { freePort } from 'changeover/testing';
+import { freePort, packageIsMissing } from 'changeover/testing';
 
 const run = promisify(execFile);
 const START_TIMEOUT_MS = 10_000;
 /** Debian's place for it is not in everybody's path. */
 const PATH = `${process.env['PATH'] ?? ''}:/usr/sbin`;
 const env = { ...process.env, PATH };
-const INSTALL_LOCK = path.join(tmpdir(), 'changeover-install-mosquitto.lock');
-const PRESENT = 'command -v mosquitto && command -v mosquitto_passwd';
-/** Debian starts what it installs, except in runlevel 1. */
-const INSTALL = `{ ${PRESENT}; } && exit 0
-export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-install() { apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 mosquitto; }
-install || { apt-get update -qq && install; }`;
 
 /** Why no broker can be started here; null where one can. On Debian, root gets `mosquitto` installed where it is missing. */
-export async function mosquittoIsMissing(): Promise<string | null> {
-  const canInstall = process.getuid?.() === 0 && (await succeeds('command -v apt-get && command -v flock'));
-  if (canInstall) {
-    await run('flock', [INSTALL_LOCK, 'sh', '-c', INSTALL], { env, maxBuffer: 64 * 1024 * 1024 });
-    return null;
-  }
-  if (await succeeds(PRESENT)) return null;
-  const reason = 'mosquitto is not installed, and only root on Debian may install it';
-  if (process.env['CI'] !== undefined) throw new Error(`${reason}: install mosquitto`);
-  return reason;
-}
-
-function succeeds(script: string): Promise<boolean> {
-  return run('sh', ['-c', script], { env }).then(
-    () => true,
-    () => false,
-  );
+export function mosquittoIsMissing(): Promise<string | null> {
+  return packageIsMissing('mosquitto', ['mosquitto', 'mosquitto_passwd']);
 }
 
 /** A broker on 127.0.0.1 that lets in whoever has the password; what it keeps is gone when it is killed. */

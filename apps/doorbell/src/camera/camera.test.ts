@@ -1,11 +1,11 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile, writeFile, mkdir, readlink } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { tempFolder } from 'changeover/testing';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { packageIsMissing, tempFolder } from 'changeover/testing';
+import { afterAll, beforeAll, expect, test as anyTest, vi } from 'vitest';
 import { Faces } from '../../shared/faces.ts';
 import { decodePicture } from '../../shared/picture.ts';
 import { until } from '../../testing/client.ts';
@@ -15,7 +15,7 @@ import { openSystem } from '../system.ts';
 import { Camera } from './camera.ts';
 import { ffmpegSource } from './ffmpeg.ts';
 
-if (spawnSync('ffmpeg', ['-version']).error) throw new Error('ffmpeg is not installed: apt-get install ffmpeg');
+const test = anyTest.skipIf((await packageIsMissing('ffmpeg')) !== null);
 
 const PATTERN = 'lavfi:testsrc=size=320x240:rate=20';
 const temp = await tempFolder('doorbell-camera-');

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import mysql from 'mysql2/promise';
+import { packageIsMissing } from './debian-package.ts';
 import { keepServer } from './kept-server.ts';
 import { freePort } from './ports.ts';
 
@@ -25,37 +26,10 @@ export interface ThrowawayMariadb {
 
 const START_TIMEOUT_MS = 30_000;
 const ATTEMPTS = 3;
-/** One installation at a time on this machine, whoever asks for it. */
-const INSTALL_LOCK = path.join(tmpdir(), 'changeover-install-mariadb.lock');
-const PRESENT = 'command -v mariadbd && command -v mariadb-install-db';
-/** Debian starts what it installs, except in runlevel 1. */
-const INSTALL = `{ ${PRESENT}; } && exit 0
-export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-install() { apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 mariadb-server; }
-install || { apt-get update -qq && install; }`;
 
-/**
- * Why no MariaDB can be started here; null where one can. On Debian, root gets `mariadb-server` installed where it is missing, which takes some
- * ten seconds. Throws in continuous integration, where nobody reads what was skipped.
- */
-export async function mariadbIsMissing(): Promise<string | null> {
-  const canInstall = process.getuid?.() === 0 && (await succeeds('command -v apt-get && command -v flock'));
-  if (!canInstall && !(await succeeds(PRESENT))) {
-    const reason = 'mariadbd is not installed, and only root on Debian may install it';
-    if (process.env['CI'] !== undefined) throw new Error(`${reason}: install mariadb-server`);
-    return reason;
-  }
-  if (!canInstall) return null;
-  // Even the look is under the lock: half an installation is none.
-  await run('flock', [INSTALL_LOCK, 'sh', '-c', INSTALL], { maxBuffer: 64 * 1024 * 1024 });
-  return null;
-}
-
-async function succeeds(script: string): Promise<boolean> {
-  return run('sh', ['-c', script]).then(
-    () => true,
-    () => false,
-  );
+/** Why no MariaDB can be started here; null where one can. On Debian, root gets `mariadb-server` installed where it is missing. */
+export function mariadbIsMissing(): Promise<string | null> {
+  return packageIsMissing('mariadb-server', ['mariadbd', 'mariadb-install-db']);
 }
 
 /**
