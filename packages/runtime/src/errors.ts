@@ -27,6 +27,16 @@ export const CATALOGUE = {
     status: 500,
     hint: 'Rename one of the two settings, so that each has a name of its own.',
   },
+  RUN_CONFIG_CHANGE: {
+    message: 'the settings were not changed:\n{problems}',
+    status: 400,
+    hint: 'Correct what the lines name, and send the change again: it is taken as a whole or not at all.',
+  },
+  RUN_CONFIG_FORBIDDEN: {
+    message: 'this request may not change settings',
+    status: 403,
+    hint: 'Send it as somebody who may, by the rule that the service gave as mayChangeSettings.',
+  },
   // services
   RUN_SERVICE_CYCLE: {
     message: 'services depend on each other in a circle: {path}',

@@ -8,6 +8,7 @@ export { scoreOf, type Factor, type Score } from './health/score.ts';
 export { createHttp, type HttpOptions } from './http/create-http.ts';
 export { envelopeOf, type ErrorEnvelope } from './http/envelope.ts';
 export { healthRoutes } from './http/health-routes.ts';
+export { httpService, type HttpServiceOptions } from './http/http-service.ts';
 export { EventStream } from './http/stream.ts';
 export { SYSTEM_CLOCK, type Clock } from './observe/clock.ts';
 export { Events } from './observe/events.ts';

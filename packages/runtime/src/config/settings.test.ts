@@ -1,4 +1,4 @@
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { inspect } from 'node:util';
@@ -177,5 +177,43 @@ describe('settings', () => {
     expect(load().jsonSchema()).toMatchObject({
       properties: { camera: { properties: { frameRate: { maximum: 60 } } } },
     });
+  });
+
+  it('are changed as a whole and kept in the file; null takes one out again', () => {
+    write({ camera: { frameRate: 20 }, mode: 'loud' });
+    const settings = load();
+    expect(settings.change({ camera: { frameRate: 30, tags: ['a', 'b'] }, mode: null, http: { port: 81 } })).toEqual({
+      changed: ['camera.frameRate', 'camera.tags', 'mode'],
+      needsRestart: ['http.port'],
+    });
+    expect(settings.current).toMatchObject({ camera: { frameRate: 30, tags: ['a', 'b'] }, mode: 'quiet' });
+    expect(settings.current.http.port).toBe(8080);
+    expect(load().current).toMatchObject({ camera: { frameRate: 30 }, mode: 'quiet', http: { port: 81 } });
+  });
+
+  it('of a change that cannot be taken stay as they are, each problem told', () => {
+    write({ camera: { frameRate: 20 } });
+    const settings = load({ environment: { APP_MODE: 'loud' } });
+    const content = readFileSync(file, 'utf8');
+    const told = (values: object) => () => settings.change({ ...values });
+    expect(told({ mode: 'quiet', camera: { lens: 1 }, ['__proto__']: 1 })).toThrow(
+      /mode: the environment holds it\n {2}camera\.lens: there is no such setting\n {2}__proto__: there/,
+    );
+    expect(told({ camera: { frameRate: 61 }, token: 5 })).toThrow(/camera\.frameRate: .*60[\s\S]*token: /);
+    expect(told({ camera: 'all' })).toThrow(/camera: there is no such setting/);
+    expect(readFileSync(file, 'utf8')).toBe(content);
+    expect(settings.current.camera.frameRate).toBe(20);
+    expect(() => Settings.load({ schema, environment: {} }).change({ mode: 'loud' })).toThrow(/no settings file/);
+  });
+
+  it('are in a new file that only its owner may read, and keep the permissions of an old one', () => {
+    const settings = load();
+    settings.change({ token: 'hush' });
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(settings.current.token?.reveal()).toBe('hush');
+    chmodSync(file, 0o644);
+    settings.change({ mode: 'loud' });
+    expect(statSync(file).mode & 0o777).toBe(0o644);
+    expect(load().current.token?.reveal()).toBe('hush');
   });
 });

@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { RuntimeError, reasonOf } from '../errors.ts';
 import { leavesOf, type Leaf } from './paths.ts';
+import { replaceFile } from './replace-file.ts';
 import { Secret } from './secret.ts';
 
 /** An editor writes a file in several steps; what it leaves this long is read. */
@@ -99,7 +100,36 @@ export class Settings<Schema extends z.ZodType> {
    * @throws RuntimeError as `load`.
    */
   reload(): Reload {
-    const next = this.#parse();
+    return this.#exchange(this.#parse());
+  }
+
+  /**
+   * Writes values into the file and takes them over, all or none: `{ camera: { frameRate: 20 } }`; null takes a value out of the file again. The
+   * file is exchanged as a whole, and readable by its owner alone where it is new.
+   *
+   * @throws RuntimeError RUN_CONFIG_CHANGE, with every problem: no file, not valid, no such setting, or a stronger layer holds it; RUN_CONFIG_FILE.
+   */
+  change(values: Readonly<Record<string, unknown>>): Reload {
+    const { file } = this.#options;
+    if (file === undefined) throw refused('RUN_CONFIG_CHANGE', ['there is no settings file to keep them in']);
+    const problems: string[] = [];
+    const content = structuredCopy(this.#readFile());
+    const leaves = new Map(this.#leaves.map((leaf) => [leaf.path.join('.'), leaf]));
+    for (const [name, value] of flat(values, leaves)) {
+      const leaf = leaves.get(name);
+      const from = this.#parsed.origins.get(name);
+      if (leaf === undefined) problems.push(`${name}: there is no such setting`);
+      else if (from === 'environment' || from === 'command line') problems.push(`${name}: the ${from} holds it`);
+      else assign(content, leaf.path, value ?? undefined);
+    }
+    if (problems.length > 0) throw refused('RUN_CONFIG_CHANGE', problems);
+    const text = `${JSON.stringify(content, null, 2)}\n`;
+    const next = this.#parse(JSON.parse(text) as Tree, 'RUN_CONFIG_CHANGE');
+    replaceFile(file, text);
+    return this.#exchange(next);
+  }
+
+  #exchange(next: Parsed<z.output<Schema>>): Reload {
     const differing = this.#leaves.filter(({ path: at }) => !isSame(at, this.current, next.value));
     const needsRestart = differing.filter(({ isRestartOnly }) => isRestartOnly);
     const kept = structuredCopy(next.value as Tree);
@@ -179,7 +209,10 @@ export class Settings<Schema extends z.ZodType> {
     return names;
   }
 
-  #parse(): Parsed<z.output<Schema>> {
+  #parse(
+    content = this.#readFile(),
+    code: 'RUN_CONFIG_INVALID' | 'RUN_CONFIG_CHANGE' = 'RUN_CONFIG_INVALID',
+  ): Parsed<z.output<Schema>> {
     const { schema, prefix, overrides = {}, environment = process.env, profiles = {} } = this.#options;
     const merged: Tree = {};
     const origins = new Map<string, Layer>();
@@ -191,7 +224,7 @@ export class Settings<Schema extends z.ZodType> {
         problems.push(`profile: there is no profile ${profile}; known: ${Object.keys(profiles).join(', ') || 'none'}`);
       else merge(merged, values, 'profile', origins);
     }
-    merge(merged, this.#readFile(), 'file', origins);
+    merge(merged, content, 'file', origins);
     const setText = (leaf: Leaf, text: string, layer: Layer, name: string) => {
       const value = read(leaf, text);
       if (value === undefined) problems.push(`${leaf.path.join('.')}: expected a ${leaf.form} (${layer}, ${name})`);
@@ -213,8 +246,7 @@ export class Settings<Schema extends z.ZodType> {
         const name = at.join('.');
         problems.push(`${name || 'the whole'}: ${message} (${origins.get(name) ?? 'default'})`);
       }
-    if (!result.success || problems.length > 0)
-      throw new RuntimeError('RUN_CONFIG_INVALID', { problems: problems.map((line) => `  ${line}`).join('\n') });
+    if (!result.success || problems.length > 0) throw refused(code, problems);
     const ours = prefix === undefined ? [] : Object.keys(environment).filter((name) => name.startsWith(`${prefix}_`));
     const unknown = ours.filter((name) => !this.#names.has(name) && name !== `${prefix}_PROFILE`);
     return { value: deepFrozen(result.data), origins, unknown };
@@ -282,6 +314,22 @@ function merge(into: Tree, from: Tree, layer: Layer, origins: Map<string, Layer>
       origins.set(own.join('.'), layer);
     }
   }
+}
+
+/** Values by the whole names of their settings, some of which have objects for values. */
+function flat(
+  tree: Readonly<Tree>,
+  leaves: ReadonlyMap<string, Leaf>,
+  at: readonly string[] = [],
+): (readonly [string, unknown])[] {
+  return Object.entries(tree).flatMap(([own, value]) => {
+    const name = [...at, own].join('.');
+    return isTree(value) && !leaves.has(name) ? flat(value, leaves, [...at, own]) : [[name, value] as const];
+  });
+}
+
+function refused(code: 'RUN_CONFIG_INVALID' | 'RUN_CONFIG_CHANGE', problems: readonly string[]): RuntimeError {
+  return new RuntimeError(code, { problems: problems.map((line) => `  ${line}`).join('\n') });
 }
 
 function assign(into: Tree, at: readonly string[], value: unknown): void {

@@ -1,5 +1,6 @@
 import { RuntimeError, reasonOf } from '../errors.ts';
 import type { Clock } from '../observe/clock.ts';
+import { within } from '../observe/deadline.ts';
 
 export type HealthStatus = 'healthy' | 'degraded' | 'unhealthy';
 
@@ -43,28 +44,20 @@ export interface Look {
 export async function look(name: string, options: CheckOptions, clock: Clock): Promise<Look> {
   const timeoutMs = options.timeoutMs ?? DEFAULTS.timeoutMs;
   const startedMs = clock.now();
-  const ended = new AbortController();
   const seen = (status: HealthStatus, reason: string | null, details: Look['details'] = {}): Look => ({
     status,
     reason,
     details,
     tookMs: clock.now() - startedMs,
   });
-  const late = clock.sleep(timeoutMs, ended.signal).then(
-    () => {
-      throw new RuntimeError('RUN_HEALTH_TIMEOUT', { service: name, timeoutMs });
-    },
-    () => undefined,
-  );
+  const late = () => new RuntimeError('RUN_HEALTH_TIMEOUT', { service: name, timeoutMs });
   try {
-    const report = await Promise.race([Promise.resolve(options.check({ signal: ended.signal })), late]);
+    const report = await within(clock, timeoutMs, late, (signal) => options.check({ signal }));
     if (report === false) return seen('unhealthy', 'the check says no');
     if (!isReport(report)) return seen('healthy', null);
     return seen(report.status, report.reason ?? null, report.details);
   } catch (error) {
     return seen('unhealthy', reasonOf(error));
-  } finally {
-    ended.abort();
   }
 }
 

@@ -1,6 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { RuntimeError } from '../errors.ts';
-import { SYSTEM_CLOCK, type Clock } from '../observe/clock.ts';
+import { passes, SYSTEM_CLOCK, type Clock } from '../observe/clock.ts';
 import { Events } from '../observe/events.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { DEFAULTS, look, type CheckOptions, type HealthStatus, type Look } from './check.ts';
@@ -186,18 +186,8 @@ export class HealthMonitor {
   }
 
   async #repeat(name: string, part: Part): Promise<void> {
-    while (await this.#pause(part)) await this.#look(name, part);
-  }
-
-  /** False where the part was removed meanwhile. */
-  async #pause({ options, stop: { signal } }: Part): Promise<boolean> {
-    try {
-      await this.#clock.sleep(options.intervalMs ?? DEFAULTS.intervalMs, signal);
-      return !signal.aborted;
-    } catch (error) {
-      if (signal.aborted) return false;
-      throw error;
-    }
+    const { intervalMs = DEFAULTS.intervalMs } = part.options;
+    while (await passes(this.#clock, intervalMs, part.stop.signal)) await this.#look(name, part);
   }
 
   async #look(name: string, part: Part): Promise<HealthStatus> {

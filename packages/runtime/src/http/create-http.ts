@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import helmet from '@fastify/helmet';
-import fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify';
+import fastify, { LogController, type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify';
 import type { z } from 'zod';
-import type { Settings } from '../config/settings.ts';
+import type { Reload, Settings } from '../config/settings.ts';
 import { RuntimeError } from '../errors.ts';
 import { AdaptiveLimit, type AdaptiveLimitOptions } from '../security/adaptive-limit.ts';
 import { Quota, type QuotaOptions } from '../security/quotas.ts';
@@ -15,16 +15,12 @@ const MS_PER_SECOND = 1000;
 /** A request id of the client's is taken over where it looks like one. */
 const REQUEST_ID = /^[\w.-]{1,100}$/;
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    admission: { release(counts?: boolean): void } | null;
-  }
-}
-
 export interface HttpOptions {
   readonly runtime: Runtime;
   /** Adds `/settings`, `/settings/schema` and `/settings/reload`. */
   readonly settings?: Settings<z.ZodType>;
+  /** Adds `PATCH /settings` for requests of which this is true. Default: settings are not changed over HTTP. */
+  readonly mayChangeSettings?: (request: FastifyRequest) => boolean | Promise<boolean>;
   /** Larger bodies are refused with 413. Default 1 MiB. */
   readonly maxBodyBytes?: number;
   /** For each key; `key` names it, default the client's address. Default: none. */
@@ -55,7 +51,7 @@ export async function createHttp(options: HttpOptions): Promise<FastifyInstance>
   const { runtime, settings, quota, concurrency, unlimited = isHealth } = options;
   const app = fastify({
     loggerInstance: runtime.log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.maxBodyBytes ?? MAX_BODY_BYTES,
     requestIdHeader: false,
     genReqId: ({ headers }) => {
@@ -73,27 +69,27 @@ export async function createHttp(options: HttpOptions): Promise<FastifyInstance>
     });
     return sendError(error, request, reply);
   });
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('X-Request-Id', request.id);
-    await Promise.resolve();
+    done();
   });
   if (quota !== undefined) addQuota(app, quota, unlimited);
   if (concurrency !== false) addConcurrency(app, new AdaptiveLimit(concurrency), unlimited);
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     const labels = {
       method: request.method,
       route: request.routeOptions.url ?? 'none',
       status: String(reply.statusCode),
     };
     runtime.metrics.time('http_request_seconds', 'Time of a request', labels, reply.elapsedTime / MS_PER_SECOND);
-    await Promise.resolve();
+    done();
   });
   healthRoutes(app, runtime);
   app.get('/metrics', async (_, reply) => {
     const { type, body } = await runtime.metrics.text();
     return reply.type(type).send(body);
   });
-  if (settings !== undefined) addSettings(app, settings);
+  if (settings !== undefined) addSettings(app, settings, options.mayChangeSettings);
   return app;
 }
 
@@ -116,30 +112,39 @@ function addQuota(
 }
 
 function addConcurrency(app: FastifyInstance, limit: AdaptiveLimit, unlimited: (path: string) => boolean) {
-  app.decorateRequest('admission', null);
-  app.addHook('onRequest', async (request, reply) => {
-    if (unlimited(request.url)) return;
+  app.addHook('onRequest', (request, reply, done) => {
+    if (unlimited(request.url)) {
+      done();
+      return;
+    }
     const admission = limit.acquire();
     if (admission === null) {
       reply.header('Retry-After', 1);
-      throw new RuntimeError('RUN_OVERLOADED', { limit: limit.limit });
+      done(new RuntimeError('RUN_OVERLOADED', { limit: limit.limit }));
+      return;
     }
-    request.admission = admission;
     // A client that goes away ends its request without an answer.
     reply.raw.once('close', () => {
       admission.release(reply.raw.writableFinished);
     });
-    await Promise.resolve();
+    done();
   });
 }
 
-function addSettings(app: FastifyInstance, settings: Settings<z.ZodType>) {
+function addSettings(app: FastifyInstance, settings: Settings<z.ZodType>, mayChange: HttpOptions['mayChangeSettings']) {
   app.get('/settings', () => ({ settings: settings.describe(), unknown_environment: settings.unknown }));
   app.get('/settings/schema', () => settings.jsonSchema());
-  app.post('/settings/reload', () => {
-    const { changed, needsRestart } = settings.reload();
-    return { changed, needs_restart: needsRestart };
-  });
+  const told = ({ changed, needsRestart }: Reload) => ({ changed, needs_restart: needsRestart });
+  app.post('/settings/reload', () => told(settings.reload()));
+  if (mayChange === undefined) return;
+  app.patch<{ Body: Record<string, unknown> }>(
+    '/settings',
+    { schema: { body: { type: 'object' } } },
+    async (request) => {
+      if (!(await mayChange(request))) throw new RuntimeError('RUN_CONFIG_FORBIDDEN', {});
+      return told(settings.change(request.body));
+    },
+  );
 }
 
 function isHealth(path: string): boolean {

@@ -1,4 +1,7 @@
+import { mkdtempSync, rmSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
@@ -182,6 +185,39 @@ describe('settings over HTTP', () => {
       needs_restart: [],
     });
     expect((await app.inject('/settings/schema')).json()).toMatchObject({ type: 'object' });
+  });
+
+  it('are changed by those who may, and by nobody where nobody was named', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'runtime-http-'));
+    const schema = z.object({ rate: z.number().max(9).default(1) });
+    const load = () => Settings.load({ schema, file: path.join(folder, 'service.json'), environment: {} });
+    const settings = load();
+    const { app } = await serve({
+      settings,
+      mayChangeSettings: ({ headers }) => headers.authorization === 'Bearer me',
+    });
+    const patch = (body: unknown, authorization = 'Bearer me') =>
+      app.inject({
+        method: 'PATCH',
+        url: '/settings',
+        headers: { authorization, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+    const codeOf = (answer: { json(): unknown }) => (answer.json() as ErrorEnvelope).error.code;
+    expect((await patch({ rate: 2 })).json()).toEqual({ changed: ['rate'], needs_restart: [] });
+    for (const [body, authorization, status, code] of [
+      [{ rate: 3 }, 'Bearer you', 403, 'RUN_CONFIG_FORBIDDEN'],
+      [{ rate: 10 }, undefined, 400, 'RUN_CONFIG_CHANGE'],
+      [{ speed: 1 }, undefined, 400, 'RUN_CONFIG_CHANGE'],
+      [[1], undefined, 400, 'VALIDATION_INVALID_INPUT'],
+    ] as const) {
+      const answer = await patch(body, authorization);
+      expect([answer.statusCode, codeOf(answer)]).toEqual([status, code]);
+    }
+    expect([settings.current.rate, load().current.rate]).toEqual([2, 2]);
+    const { app: closed } = await serve({ settings });
+    expect((await closed.inject({ method: 'PATCH', url: '/settings', body: { rate: 4 } })).statusCode).toBe(404);
+    rmSync(folder, { recursive: true });
   });
 });
 

@@ -1,4 +1,4 @@
-import type { Clock } from '../observe/clock.ts';
+import type { Clock } from './clock.ts';
 
 /** What `act` returned in time, or the failure that `late` makes. The signal that `act` is given aborts at the deadline. */
 export async function within<T>(

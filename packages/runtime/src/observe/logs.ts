@@ -1,5 +1,4 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
-import { Secret } from '../config/secret.ts';
 
 export type { Logger } from 'pino';
 
@@ -14,12 +13,5 @@ const HIDDEN = ['password', 'token', 'secret', 'authorization', 'cookie', 'apiKe
  */
 export function createLogger(options: { readonly level?: string; readonly to?: DestinationStream } = {}): Logger {
   const paths = HIDDEN.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
-  return pino(
-    {
-      level: options.level ?? 'info',
-      redact: { paths, censor: '[secret]' },
-      serializers: { settings: (value: unknown) => (value instanceof Secret ? value.toJSON() : value) },
-    },
-    options.to,
-  );
+  return pino({ level: options.level ?? 'info', redact: { paths, censor: '[secret]' } }, options.to);
 }

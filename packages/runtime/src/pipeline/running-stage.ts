@@ -1,5 +1,6 @@
 import { RuntimeError } from '../errors.ts';
 import type { Clock } from '../observe/clock.ts';
+import { within } from '../observe/deadline.ts';
 import type { Logger } from '../observe/logs.ts';
 import { traced, type Metrics } from '../observe/metrics.ts';
 import { derived, type Item, type Outcome } from './item.ts';
@@ -145,26 +146,16 @@ export class RunningStage {
     }
   }
 
-  async #attempt(value: never, attempt: number): Promise<unknown> {
+  #attempt(value: never, attempt: number): Promise<unknown> {
     const { clock, options, name, log } = this.#parts;
-    const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-    const over = new AbortController();
-    const ended = new AbortController();
-    const late = clock.sleep(timeoutMs, ended.signal).then(
-      () => {
-        const error = new RuntimeError('RUN_STAGE_STUCK', { stage: name, timeoutMs });
-        this.#stuck += 1;
-        this.#parts.onStuck(timeoutMs);
-        over.abort(error);
-        throw error;
-      },
-      () => new Promise<never>(() => undefined),
+    const { timeoutMs = TIMEOUT_MS } = options;
+    const late = () => {
+      this.#stuck += 1;
+      this.#parts.onStuck(timeoutMs);
+      return new RuntimeError('RUN_STAGE_STUCK', { stage: name, timeoutMs });
+    };
+    return within(clock, timeoutMs, late, (signal) =>
+      traced(name, {}, () => options.work(value, { signal, log, attempt })),
     );
-    try {
-      const work = traced(name, {}, () => options.work(value, { signal: over.signal, log, attempt }));
-      return await Promise.race([work, late]);
-    } finally {
-      ended.abort();
-    }
   }
 }

@@ -1,6 +1,6 @@
 import { RuntimeError, reasonOf } from '../errors.ts';
 import { HealthMonitor } from '../health/monitor.ts';
-import { SYSTEM_CLOCK, type Clock } from '../observe/clock.ts';
+import { passes, SYSTEM_CLOCK, type Clock } from '../observe/clock.ts';
 import { Events } from '../observe/events.ts';
 import { createLogger, type Logger } from '../observe/logs.ts';
 import { Metrics } from '../observe/metrics.ts';
@@ -86,6 +86,7 @@ export class Runtime {
     // Whoever does not wait for the end has the state, the events and the log.
     this.ended.catch(() => undefined);
     const supervisor = {
+      runtime: this,
       clock,
       health: this.health,
       log: this.log,
@@ -97,7 +98,9 @@ export class Runtime {
       },
       failed: (name: string, error: unknown) => void this.#recover(this.#service(name), error),
     };
-    this.#services = new Map(services.map((one) => [one.name, new Supervised(one, supervisor)]));
+    this.#services = new Map(
+      services.map((one) => [one.name, new Supervised(one, this.#graph.needsOf(one.name), supervisor)]),
+    );
   }
 
   get state(): RuntimeState {
@@ -231,7 +234,7 @@ export class Runtime {
       const inMs = next ?? restarts.policy.cooldownMs;
       this.log.warn({ service: name, reason, inMs }, 'a service failed and is started again');
       this.events.emit('restart', { service: name, inMs, reason });
-      if (!(await this.#pause(inMs))) return;
+      if (!(await passes(this.#clock, inMs, this.#stopping.signal))) return;
       try {
         await this.#conditions(name);
         await one.start();
@@ -255,17 +258,6 @@ export class Runtime {
         if (this.#stopping.signal.aborted) return;
         void this.#recover(one, error);
       }
-    }
-  }
-
-  /** False where the runtime stops meanwhile. */
-  async #pause(ms: number): Promise<boolean> {
-    try {
-      await this.#clock.sleep(ms, this.#stopping.signal);
-      return true;
-    } catch (error) {
-      if (this.#stopping.signal.aborted) return false;
-      throw error;
     }
   }
 

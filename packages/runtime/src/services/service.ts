@@ -1,5 +1,6 @@
 import type { CheckOptions } from '../health/check.ts';
 import type { Logger } from '../observe/logs.ts';
+import type { Runtime } from './create-runtime.ts';
 import type { RestartPolicy } from './restart.ts';
 
 /** How far another service has to be: its start has returned, its health is good, or its work is done. */
@@ -17,6 +18,8 @@ export interface ServiceContext {
   /** Aborts when the service is to stop, and when it has failed. */
   readonly signal: AbortSignal;
   readonly log: Logger;
+  /** That it belongs to. */
+  readonly runtime: Runtime;
   /**
    * What the start of another service returned, as it is now.
    *

@@ -2,9 +2,10 @@ import { RuntimeError, reasonOf } from '../errors.ts';
 import type { HealthMonitor } from '../health/monitor.ts';
 import type { Clock } from '../observe/clock.ts';
 import type { Logger } from '../observe/logs.ts';
-import { within } from './deadline.ts';
+import { within } from '../observe/deadline.ts';
+import type { Runtime } from './create-runtime.ts';
 import { RESTART, Restarts } from './restart.ts';
-import type { AnyService, Service, ServiceContext, ServiceOptions } from './service.ts';
+import type { AnyService, Need, Service, ServiceContext, ServiceOptions } from './service.ts';
 
 export type ServiceState =
   | 'stopped'
@@ -24,6 +25,7 @@ const HEALTH_INTERVAL_MS = 10_000;
 
 /** What a supervised service tells the runtime. */
 export interface Supervisor {
+  readonly runtime: Runtime;
   readonly clock: Clock;
   readonly health: HealthMonitor;
   readonly log: Logger;
@@ -38,6 +40,7 @@ export class Supervised {
   readonly isCritical: boolean;
   readonly restarts: Restarts;
   readonly #options: ServiceOptions<unknown>;
+  readonly #needs: readonly Need[];
   readonly #supervisor: Supervisor;
   #state: ServiceState = 'stopped';
   #instance: { readonly value: unknown } | null = null;
@@ -48,10 +51,11 @@ export class Supervised {
   restartCount = 0;
   lastError: string | null = null;
 
-  constructor({ name, options }: AnyService, supervisor: Supervisor) {
+  constructor({ name, options }: AnyService, needs: readonly Need[], supervisor: Supervisor) {
     this.name = name;
     this.isCritical = options.critical ?? true;
     this.#options = options;
+    this.#needs = needs;
     this.#supervisor = supervisor;
     this.restarts = new Restarts({ ...RESTART, ...options.restart });
   }
@@ -89,6 +93,7 @@ export class Supervised {
     this.#life = life;
     const context: ServiceContext = {
       signal: life.signal,
+      runtime: this.#supervisor.runtime,
       log: log.child({ service: this.name }),
       use: (other) => this.#supervisor.instanceOf(other),
       fail: (error) => {
@@ -108,7 +113,7 @@ export class Supervised {
           ...check,
           intervalMs: check.intervalMs ?? HEALTH_INTERVAL_MS,
           critical: this.isCritical,
-          needs: (this.#options.needs ?? []).map((need) => ('condition' in need ? need.service : need.name)),
+          needs: this.#needs.map((need) => need.service),
           check: ({ signal }) => check.check(value, { signal }),
         });
     } catch (error) {
@@ -130,7 +135,7 @@ export class Supervised {
     this.state = 'stopping';
     this.#life.abort(new RuntimeError('RUN_SERVICE_NOT_RUNNING', { service: this.name, state: 'stopping' }));
     // What its start has opened by then is closed by the start itself.
-    const failure = isStarting ? await this.#settle(deadlineMs) : await this.#release(deadlineMs);
+    const failure = isStarting ? await this.#inTime(deadlineMs, () => this.#starting) : await this.#release(deadlineMs);
     this.state = 'stopped';
     return failure;
   }
@@ -165,28 +170,23 @@ export class Supervised {
     });
   }
 
-  async #settle(deadlineMs: number): Promise<Error | null> {
-    const timeoutMs = Math.min(this.#options.stopTimeoutMs ?? STOP_TIMEOUT_MS, deadlineMs);
-    const late = () => new RuntimeError('RUN_SERVICE_STOP_TIMEOUT', { service: this.name, timeoutMs });
-    return within(this.#supervisor.clock, timeoutMs, late, async () => {
-      await this.#starting;
-      return null;
-    }).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))));
-  }
-
   async #release(deadlineMs = Infinity): Promise<Error | null> {
     this.#supervisor.health.remove(this.name);
     const instance = this.#instance;
     this.#instance = null;
     if (instance === null) return null;
-    const { stopTimeoutMs = STOP_TIMEOUT_MS } = this.#options;
-    const timeoutMs = Math.min(stopTimeoutMs, deadlineMs);
+    return this.#inTime(deadlineMs, async (signal) => {
+      await this.#options.stop?.(instance.value, { signal });
+      await this.#running;
+    });
+  }
+
+  /** What a part of the stop threw, or that it was late; null where neither. */
+  async #inTime(deadlineMs: number, act: (signal: AbortSignal) => Promise<void>): Promise<Error | null> {
+    const timeoutMs = Math.min(this.#options.stopTimeoutMs ?? STOP_TIMEOUT_MS, deadlineMs);
     const late = () => new RuntimeError('RUN_SERVICE_STOP_TIMEOUT', { service: this.name, timeoutMs });
     try {
-      await within(this.#supervisor.clock, timeoutMs, late, async (signal) => {
-        await this.#options.stop?.(instance.value, { signal });
-        await this.#running;
-      });
+      await within(this.#supervisor.clock, timeoutMs, late, act);
       return null;
     } catch (error) {
       this.#supervisor.log.error({ service: this.name, err: error }, 'a service did not stop cleanly');
