@@ -3,7 +3,7 @@ import type { Context } from '../plan/context.ts';
 import type { Key, LedgerEntry, OpenStore, Row, WriteBatch } from '../plan/stores.ts';
 import type { Direction } from '../plan/words.ts';
 import type { ChangedKeys } from './changed-keys.ts';
-import { chunksOf } from './chunks.ts';
+import { chunksOf, nextChunk } from './chunks.ts';
 import type { TableSize } from './copy-meter.ts';
 import { UniqueConflict } from './conflict.ts';
 import type { Lookups } from './lookups.ts';
@@ -14,7 +14,7 @@ import { boundariesIn, keysOf, type Range } from './fast/ranges.ts';
 import { heldBySiblings, partRows } from './shared-rows.ts';
 import { TableComparison, type Compared } from './table-comparison.ts';
 import { bytesOf, decodeKey, encodeKey, hashRows, keyOf } from './values.ts';
-import { pacedTurn, turn } from './turn.ts';
+import { turn } from './turn.ts';
 import { keysIn, withSiblings, type Wanted } from './wanted.ts';
 
 /** Each round takes in the rows that hold a unique value of the former one; a chain of moved values longer than this is not believed. */
@@ -155,9 +155,7 @@ export class TableSync {
     const upTo = given.upTo ?? (await this.source.lastKey?.(map.source.name)) ?? null;
     let copied = 0;
     for (let from = after, isLast = false; !isLast;) {
-      await pacedTurn(ctx);
-      const rows = await this.source.chunk(map.source.name, from, this.chunkRows, upTo, map.source.computed);
-      ctx.pace?.spent(rows.length, bytesOf(rows));
+      const rows = await nextChunk(ctx, this.source, map.source, this.chunkRows, { after: from, upTo });
       isLast = rows.length < this.chunkRows;
       copied += rows.length;
       const last = rows.at(-1);
@@ -234,11 +232,9 @@ export class TableSync {
       readonly isEmpty: boolean;
     },
   ): Promise<Chunk> {
-    await pacedTurn(ctx);
     const after = lastKey === null ? null : decodeKey(lastKey);
-    const rows = await this.source.chunk(map.source.name, after, this.chunkRows, at.upTo, map.source.computed);
+    const rows = await nextChunk(ctx, this.source, map.source, this.chunkRows, { after, upTo: at.upTo });
     const bytes = bytesOf(rows);
-    ctx.pace?.spent(rows.length, bytes);
     const wanted = wantedOf(map, rows);
     const batch = await this.#read(ctx, [wanted], rows, (mapped) => {
       at.tell(at.done + mapped, at.bytes + (bytes * mapped) / Math.max(1, rows.length));

@@ -13,6 +13,7 @@ import { literal, quoted } from '../stores/mariadb/text.ts';
 import { encodeKey, exactInteger } from '../values.ts';
 import { ByteComparison } from './byte-comparison.ts';
 import { copyOut, type CopySink } from './copy-streams.ts';
+import { byHalves } from './halving.ts';
 import { cellOf, isCanonical, type WireColumn } from './mariadb-cells.ts';
 import { readRows } from './mariadb-rows.ts';
 import type { Cell } from './mariadb-transfer.ts';
@@ -27,8 +28,6 @@ const GREETING = ['SET SESSION net_write_timeout = 600'];
 const MIN_RANGE_ROWS = 1000;
 /** Rows by which the length of a row is estimated, at the start of the table and at its end. */
 const SAMPLE_ROWS = 200;
-/** Differing ranges are halved down to this many rows, which are then compared value by value. */
-const LEAF_ROWS = 1000;
 /** Kinds of keys whose values have one order everywhere. */
 const ORDERED = new Set(['integer', 'bit', 'decimal', 'date', 'instant', 'binary', 'bytes']);
 
@@ -98,26 +97,11 @@ export class MariadbSource implements BulkSource {
   }
 
   /** Byte by byte, as both servers give the rows; where they differ the range is halved. */
-  async compare(
-    range: Range,
-    target: PostgresTarget,
-    work: Work,
-  ): Promise<{ rows: number; differing: readonly Stretch[] }> {
-    const differing: Stretch[] = [];
-    let equal = 0;
-    const open: Stretch[] = [range];
-    for (let stretch = open.pop(); stretch !== undefined; stretch = open.pop()) {
-      await work.released();
-      const { rows, isEqual } = await this.#compareOne(stretch, target);
-      const middle = isEqual || rows <= LEAF_ROWS ? null : await this.#keyAt(stretch, rows >> 1);
-      if (middle !== null) open.push({ after: middle, upTo: stretch.upTo }, { after: stretch.after, upTo: middle });
-      else if (!isEqual) differing.push(stretch);
-      else {
-        equal += rows;
-        work.progress(rows, 0);
-      }
-    }
-    return { rows: equal, differing };
+  compare(range: Range, target: PostgresTarget, work: Work): Promise<{ rows: number; differing: readonly Stretch[] }> {
+    return byHalves(range, work, {
+      compareOne: (stretch) => this.#compareOne(stretch, target),
+      keyAt: (stretch, position) => this.#keyAt(stretch, position),
+    });
   }
 
   async close(): Promise<void> {

@@ -14,6 +14,7 @@ import {
 import { quoted } from '../stores/postgres/text.ts';
 import { encodeKey } from '../values.ts';
 import { copyOut, type CopySink } from './copy-streams.ts';
+import { byHalves } from './halving.ts';
 import type { Stretch, WorkerSetup } from './messages.ts';
 import { builtInType, type PostgresTarget } from './postgres-target.ts';
 import { keysOf, type Range } from './ranges.ts';
@@ -25,8 +26,6 @@ import { workerContext } from './worker-context.ts';
 const SAMPLED_PAGES = 20;
 /** Where the server sorts a range, it does so without files. */
 const SORT_MEMORY = '32MB';
-/** Differing ranges are halved down to this many rows, which are then compared value by value. */
-const LEAF_ROWS = 1000;
 
 /** Types whose binary form means the same in every database and version that has them. */
 const PORTABLE =
@@ -128,36 +127,26 @@ export class PostgresSource implements BulkSource {
   }
 
   /** Both servers write a range in the same form, and the bytes are compared as they come; where they differ the range is halved. */
-  async compare(
-    range: Range,
-    target: PostgresTarget,
-    work: Work,
-  ): Promise<{ rows: number; differing: readonly Stretch[] }> {
-    const differing: Stretch[] = [];
-    let equal = 0;
-    const open: Stretch[] = [range];
-    for (let stretch = open.pop(); stretch !== undefined; stretch = open.pop()) {
-      await work.released();
-      const pair = new StreamPair();
-      const own = `${this.#select(selection(this.#columns), stretch)} ORDER BY ${orderOf(this.#shape)}`;
-      const other = `${target.select(stretch)} ORDER BY ${target.order}`;
-      const [rows] = await Promise.all([
-        pair.read(0, (reader) => copyOut(this.#session, this.#copyOf(own), reader)),
-        pair.read(1, (reader) => copyOut(target.session, this.#copyOf(other), reader)),
-      ]);
-      const middle = pair.isEqual || rows <= LEAF_ROWS ? null : await this.#keyAt(stretch, rows >> 1);
-      if (middle !== null) open.push({ after: middle, upTo: stretch.upTo }, { after: stretch.after, upTo: middle });
-      else if (!pair.isEqual) differing.push(stretch);
-      else {
-        equal += rows;
-        work.progress(rows, 0);
-      }
-    }
-    return { rows: equal, differing };
+  compare(range: Range, target: PostgresTarget, work: Work): Promise<{ rows: number; differing: readonly Stretch[] }> {
+    return byHalves(range, work, {
+      compareOne: (stretch) => this.#compareOne(stretch, target),
+      keyAt: (stretch, position) => this.#keyAt(stretch, position),
+    });
   }
 
   async close(): Promise<void> {
     await this.#session.close();
+  }
+
+  async #compareOne(stretch: Stretch, target: PostgresTarget): Promise<{ rows: number; isEqual: boolean }> {
+    const pair = new StreamPair();
+    const own = `${this.#select(selection(this.#columns), stretch)} ORDER BY ${orderOf(this.#shape)}`;
+    const other = `${target.select(stretch)} ORDER BY ${target.order}`;
+    const [rows] = await Promise.all([
+      pair.read(0, (reader) => copyOut(this.#session, this.#copyOf(own), reader)),
+      pair.read(1, (reader) => copyOut(target.session, this.#copyOf(other), reader)),
+    ]);
+    return { rows, isEqual: pair.isEqual };
   }
 
   #copyOf(select: string): string {
