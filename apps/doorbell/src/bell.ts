@@ -9,12 +9,14 @@ import { identify } from './stages/identify.ts';
 import { record } from './stages/record.ts';
 import { LAMPS, type Detected, type Rung, type Sighting, type Visit } from './stages/visit.ts';
 
-/** An accepted press keeps trying to be stored for about this time in a store that refuses or does not answer. */
+/** Of an accepted press, in a store that refuses or does not answer. */
 const STORE_ATTEMPTS = 7;
 const STORE_RETRY_MS = 100;
 const DETECT_ATTEMPTS = 2;
 /** For loading the models, and for the pictures of others before it. */
 const DETECT_GRACE_MS = 120_000;
+/** Then it begins anew, for as long as the store is away. */
+const STORE_PAUSE_MS = 30_000;
 const CAPTURE_ATTEMPTS = 3;
 const MS_PER_SECOND = 1000;
 
@@ -65,7 +67,7 @@ export class Bell {
           this.#end(visit);
         },
       })
-      .build({ ...options, durable: path.join(root, 'data', 'presses.queue') });
+      .build({ ...options, durable: path.join(root, 'data', 'presses.queue'), retryFailedMs: STORE_PAUSE_MS });
     this.#line.events.on('failed', ({ item }) => {
       this.#abandon(item as Rung);
     });
@@ -86,7 +88,7 @@ export class Bell {
     return this.#parts.activity.isIdle && this.#line.status().stages[0]?.queue.size === 0;
   }
 
-  /** With the presses that have no event: those that came too soon, those that found no room, and those that failed. */
+  /** With the presses that have no event: those that came too soon, those that found no room, and how often one failed and was put off. */
   health(): HealthReport {
     const report = this.#line.health();
     const lost = { debounced: this.#debounced, refused: this.#refused, failed: this.#line.status().failed };

@@ -214,6 +214,44 @@ describe('a pipeline', () => {
     await expect(line.push(1)).rejects.toThrow('it is stopped');
   });
 
+  it('keeps what failed where it is durable, tries it again later, and again after a restart', async () => {
+    const options = { durable: path.join(folder, 'items'), log, retryFailedMs: 20 };
+    let isBroken = true;
+    const done: number[] = [];
+    const line = () =>
+      pipeline<number>('test')
+        .stage('pass', { work: (item) => item })
+        .stage('store', {
+          attempts: 1,
+          work: (item) => {
+            if (isBroken && item === 1) throw new Error('no store');
+            done.push(item);
+          },
+        })
+        .build(options);
+    const first = line();
+    first.start();
+    for (const item of [1, 2, 3]) await first.push(item);
+    await vi.waitFor(() => {
+      expect(first.status()).toMatchObject({ done: 2 });
+      expect(first.status().failed).toBeGreaterThan(1);
+    });
+    expect(first.status().stages[0]?.queue.size).toBeLessThanOrEqual(1);
+    await first.stop();
+    expect(done).toEqual([2, 3]);
+    isBroken = false;
+    const second = line();
+    second.start();
+    await vi.waitFor(() => {
+      expect(done).toEqual([2, 3, 1]);
+    });
+    await second.stop();
+    const third = line();
+    third.start();
+    expect(third.status().stages[0]?.queue.size).toBe(0);
+    await third.stop();
+  });
+
   it('works on everything that was accepted, though its process is killed again and again', async () => {
     const file = path.join(folder, 'presses.queue');
     const results = path.join(folder, 'results');

@@ -22,6 +22,8 @@ export interface PipelineEvents {
 export interface PipelineOptions {
   /** A file in which accepted items stay until their way has ended. Default: they are gone with the process. */
   readonly durable?: string;
+  /** Pause after which a durable item that failed in all its attempts goes on its way again, from the first stage. Default: it is forgotten. */
+  readonly retryFailedMs?: number;
   readonly log?: Logger;
   readonly metrics?: Metrics;
   readonly clock?: Clock;
@@ -86,6 +88,8 @@ export class Pipeline<In> {
             stage,
             capacity: own.capacity ?? DURABLE_CAPACITY,
             file: this.#file(options.durable),
+            retryFailedMs: options.retryFailedMs ?? null,
+            clock,
           })
         : new MemoryQueue<never>({
             stage,
