@@ -13,13 +13,19 @@ export interface FacesOptions {
   readonly file?: URL;
   /** A thread that needs more fails with its picture. Default 1024. */
   readonly maxMemoryMb?: number;
+  /** Of it for what is short-lived; less is cleared more often. Default Node's own, 48. */
+  readonly maxYoungMemoryMb?: number;
 }
 
 /** Finds faces in one worker thread, which is started by the first picture. */
 export class Faces {
   readonly #pool: Piscina<FaceTask, Analysis | Uint8Array | null>;
 
-  constructor({ file = new URL('./faces-worker.ts', import.meta.url), maxMemoryMb = 1024 }: FacesOptions = {}) {
+  constructor({
+    file = new URL('./faces-worker.ts', import.meta.url),
+    maxMemoryMb = 1024,
+    maxYoungMemoryMb,
+  }: FacesOptions = {}) {
     this.#pool = new Piscina({
       filename: file.href,
       minThreads: 0,
@@ -29,7 +35,10 @@ export class Faces {
       // What was preloaded into the process (watchers, inspectors) is not meant for its threads.
       execArgv: [],
       // One thread decodes what strangers send: bounded, and a crash of it fails that picture alone.
-      resourceLimits: { maxOldGenerationSizeMb: maxMemoryMb },
+      resourceLimits: {
+        maxOldGenerationSizeMb: maxMemoryMb,
+        ...(maxYoungMemoryMb === undefined ? {} : { maxYoungGenerationSizeMb: maxYoungMemoryMb }),
+      },
     });
     // A thread that was ended with its picture may still run out of memory on its way out; nobody waits for it any more.
     this.#pool.on('error', (error) => {

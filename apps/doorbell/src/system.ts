@@ -1,4 +1,4 @@
-import { Faces } from '../shared/faces.ts';
+import type { Faces } from '../shared/faces.ts';
 import { createLogger, Metrics, type Runtime } from '@changeover/runtime';
 import { Activity } from './activity.ts';
 import { Bell } from './bell.ts';
@@ -13,6 +13,7 @@ import { Live } from './notifications/live.ts';
 import { Notifications } from './notifications/notifications.ts';
 
 import type { Parts } from './parts.ts';
+import { openFaces } from './recognition/faces.ts';
 import { KeptGallery } from './recognition/gallery.ts';
 import { type Configuration, readConfiguration } from './settings.ts';
 import { supervise } from './supervise.ts';
@@ -38,7 +39,7 @@ export interface OpenOptions {
 export async function openSystem({ root, environment = process.env, faces: given }: OpenOptions): Promise<System> {
   const configuration = await readConfiguration(root, environment);
   const { settings } = configuration;
-  const faces = given ?? new Faces();
+  const faces = given ?? openFaces();
   const places = folders(root, settings);
   await makeFolders(places);
   const storage = await openStorage(root, configuration);
