@@ -17,7 +17,7 @@ test("the README's first service has ten lines, answers, and ends when it is tol
   try {
     const file = path.join(folder, 'service.ts');
     await writeFile(file, code.replace('8080', String(port)));
-    const child = spawn(process.execPath, ['--conditions=@changeover/source', file], { stdio: 'ignore' });
+    using child = spawn(process.execPath, ['--conditions=@changeover/source', file], { stdio: 'ignore' });
     const ended = once(child, 'exit');
     const url = `http://127.0.0.1:${port}`;
     await expect.poll(() => fetch(`${url}/hello`).then((answer) => answer.json(), String)).toEqual({ hello: 'world' });
