@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Store } from '../plan/stores.ts';
 import { testContext } from '../testing/context.ts';
 import { testMariadb, testPostgres, testSqlite, type TestDatabase } from '../testing/databases.ts';
@@ -121,5 +121,16 @@ describe.for(['sqlite', 'postgres', 'mariadb'] as const)('a copy from %s under w
       for (let id = 1; id <= ROWS; id++) await legacy.exec(`UPDATE t SET v = 'n${(id % ROWS) + 1}' WHERE id = ${id}`);
       await legacy.exec('COMMIT');
     });
+  });
+
+  it('asks no wall clock, so that one that jumps changes nothing', async () => {
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => expect.fail('somebody asked for the time of day'));
+    try {
+      await moved(async (chunk) => {
+        await legacy.exec(`UPDATE t SET v = 'y${chunk}' WHERE id = ${1 + (chunk % ROWS)}`);
+      });
+    } finally {
+      clock.mockRestore();
+    }
   });
 });
