@@ -18,7 +18,18 @@ const order = {
 const src = '^packages/changeover/src/';
 
 /** The same inside packages/runtime/src: each may import itself and what stands before it. */
-const layers = ['errors.ts', 'config', 'observe', 'health', 'security', 'pipeline', 'services', 'http', 'runtime.ts'];
+const layers = [
+  'errors.ts',
+  'config',
+  'observe',
+  'health',
+  'security',
+  'pipeline',
+  'nats',
+  'services',
+  'http',
+  'runtime.ts',
+];
 const runtime = '^packages/runtime/src/';
 // A test lies beside its file: changeover.test.ts follows the rule of changeover.ts.
 const area = (name) => (name.endsWith('.ts') ? `${src}${name.replace('.ts', '[.]')}` : `${src}${name}/`);
@@ -64,8 +75,13 @@ const rules = [
   { name: 'packages-never-import-apps', from: { path: '^packages/' }, to: { path: '^apps/' } },
   {
     name: 'packages-never-import-packages',
-    from: { path: '^packages/([^/]+)/' },
+    from: { path: '^packages/([^/]+)/', pathNot: isTest },
     to: { path: '^packages/', pathNot: '^packages/$1/' },
+  },
+  {
+    name: 'tests-of-packages-import-testing',
+    from: { path: `^packages/([^/]+)/.*${isTest}` },
+    to: { path: '^packages/', pathNot: ['^packages/$1/', `${src}testing/index[.]ts$`] },
   },
   {
     name: 'apps-never-import-apps',

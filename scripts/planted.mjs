@@ -56,6 +56,16 @@ const tree = [
     'folder-without-a-place-in-the-order',
   ],
   ['packages/other/src/other.ts', `export const o = 1;`, null],
+  [
+    'packages/other/src/other.test.ts',
+    `import { all } from 'changeover'; export const t = all;`,
+    'tests-of-packages-import-testing',
+  ],
+  [
+    'packages/other/src/help.test.ts',
+    `import { temp } from '../../changeover/src/testing/index.ts'; export const t = temp;`,
+    null,
+  ],
   ['apps/door/src/door.ts', `import { all } from 'changeover'; export const door = all;`, null],
   [
     'apps/bell/src/bell.ts',

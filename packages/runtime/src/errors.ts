@@ -116,6 +116,53 @@ export const CATALOGUE = {
     status: 504,
     hint: 'Look at what the stage waits for, or raise its timeoutMs.',
   },
+  RUN_STAGE_UNKNOWN: {
+    message: 'the pipeline {pipeline} has no stage {stage}; it has: {known}',
+    status: 500,
+    hint: 'Correct the name in `only`.',
+  },
+  RUN_STAGE_ELSEWHERE: {
+    message:
+      'stage {stage} of the pipeline {pipeline} cannot be reached from here: its queue lies in one process, and one side of it in another',
+    status: 500,
+    hint: 'Give the stage a queue that machines share (jetStreamQueue), or run both sides here.',
+  },
+  // nats
+  RUN_TRANSPORT_UNAVAILABLE: {
+    message: 'the item for {stage} is not known to be in the stream {stream} after {timeoutMs} ms: {reason}',
+    status: 503,
+    hint: 'See that the NATS server runs with JetStream, and push again: with idOf the stream takes the item once.',
+  },
+  RUN_TRANSPORT_STREAM: {
+    message: 'the stream {stream} cannot be the queue before {stage}: {reason}',
+    status: 500,
+    hint: 'Choose another name of a stream, or remove the one that is there, if nobody needs it.',
+  },
+  RUN_TRANSPORT_OVERFLOW: {
+    message: 'the queue before {stage} cannot {overflow}: its items lie on the server, for everybody',
+    status: 500,
+    hint: 'Let it block, reject or drop-newest.',
+  },
+  RUN_TRANSPORT_VALUE: {
+    message: 'an item for {stage} cannot go to another machine: {at} is {what}',
+    status: 500,
+    hint: 'Items are what JSON can hold, and Uint8Array; turn the rest into that before.',
+  },
+  RUN_TRANSPORT_TOO_LARGE: {
+    message: 'an item for {stage} has {bytes} bytes, and the NATS server takes {limit} (its max_payload)',
+    status: 413,
+    hint: 'Make it smaller, put it elsewhere and push its address, or raise max_payload at the server.',
+  },
+  RUN_TRANSPORT_BYTES: {
+    message: 'a message of {bytes} bytes before {stage} is not an item: {reason}',
+    status: 500,
+    hint: 'Find out who else publishes to the subject of the queue; the message was ended as failed.',
+  },
+  RUN_TRANSPORT_POISON: {
+    message: 'an item before {stage} was taken {deliveries} times and never came to an end; it is not worked on again',
+    status: 500,
+    hint: 'Look at the item: who takes it seems to die of it. Raise deliveries if takers die of something else.',
+  },
 } as const satisfies Record<string, Entry>;
 
 export type ErrorCode = keyof typeof CATALOGUE;

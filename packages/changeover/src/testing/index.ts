@@ -6,6 +6,7 @@ export { type Child, type ChildExit, type ChildOptions, isRunning, startChild } 
 export { packageIsMissing } from './debian-package.ts';
 export * from './notes/index.ts';
 export { mariadbIsMissing, startMariadb, type ThrowawayMariadb } from './mariadb.ts';
+export { natsIsMissing, startNats, type ThrowawayNats } from './nats.ts';
 export { freePort } from './ports.ts';
 export { startPostgres, type ThrowawayPostgres } from './postgres.ts';
 export { type TempFolder, tempFolder } from './temp.ts';

@@ -4,6 +4,8 @@ export type Outcome = 'done' | 'dropped' | 'failed';
 /** A value on its way. Whoever takes it settles it once: then its origin may forget it. */
 export interface Item<T> {
   readonly value: T;
+  /** Set by a queue that cannot give it to be worked on: it ends as failed, for this reason. */
+  readonly failure?: Error;
   settle(outcome: Outcome): void;
 }
 

@@ -24,6 +24,11 @@ export interface PipelineOptions {
   readonly durable?: string;
   /** Pause after which a durable item that failed in all its attempts goes on its way again, from the first stage. Default: it is forgotten. */
   readonly retryFailedMs?: number;
+  /**
+   * Stages that run in this process; those before and behind them run in others, and share a queue with them. None: this process only pushes.
+   * Default: all.
+   */
+  readonly only?: readonly string[];
   readonly log?: Logger;
   readonly metrics?: Metrics;
   readonly clock?: Clock;
@@ -56,7 +61,7 @@ export class PipelineBuilder<In, Out> {
   }
 
   stage<Next>(name: string, options: StageOptions<Out, Next>): PipelineBuilder<In, Next> {
-    return new PipelineBuilder(this.#name, [...this.#stages, [name, options]]);
+    return new PipelineBuilder(this.#name, [...this.#stages, [name, options as StageOptions<never, unknown>]]);
   }
 
   build(options: PipelineOptions = {}): Pipeline<In> {
@@ -69,7 +74,9 @@ export class Pipeline<In> {
   readonly events: Events<PipelineEvents>;
   readonly #stages: readonly RunningStage[];
   readonly #files: SpillFile[] = [];
-  readonly #first: Queue<never>;
+  readonly #queues: Queue<never>[] = [];
+  readonly #first: Queue<never> | null;
+  readonly #firstName: string;
   readonly #metrics: Metrics | null;
   #state: 'new' | 'running' | 'draining' | 'stopped' = 'new';
   #accepted = 0;
@@ -82,47 +89,43 @@ export class Pipeline<In> {
     this.events = new Events((error) => {
       log.error({ err: error }, 'a listener failed');
     });
-    const queues = stages.map(([stage, own], index) =>
-      index === 0 && options.durable !== undefined
-        ? new DurableQueue<never>({
-            stage,
-            capacity: own.capacity ?? DURABLE_CAPACITY,
-            file: this.#file(options.durable),
-            retryFailedMs: options.retryFailedMs ?? null,
-            clock,
-          })
-        : new MemoryQueue<never>({
-            stage,
-            capacity: own.capacity ?? CAPACITY,
-            overflow: own.overflow ?? 'block',
-            ...(own.file === undefined ? {} : { file: this.#file(own.file) }),
-          }),
-    );
-    const [first] = queues;
+    const [first] = stages;
     if (first === undefined) throw new TypeError(`the pipeline ${name} has no stage`);
-    this.#first = first;
-    this.#stages = stages.map(
-      ([stage, own], index) =>
-        new RunningStage({
-          name: stage,
-          options: own,
-          queue: queues[index] ?? first,
-          next: queues[index + 1] ?? null,
-          clock,
-          log: log.child({ pipeline: name, stage }),
-          metrics: this.#metrics,
-          onEnd: (outcome) => {
-            this.#ended[outcome] += 1;
-          },
-          onFailed: (item, error) => {
-            log.error({ pipeline: name, stage, err: error }, 'an item failed');
-            this.events.emit('failed', { stage, item, error });
-          },
-          onStuck: (timeoutMs) => {
-            this.events.emit('stuck', { stage, timeoutMs });
-          },
-        }),
-    );
+    this.#firstName = first[0];
+    const here = placed(name, stages, options.only);
+    const queues = stages.map((stage, index) => {
+      const isNeeded = here[index] === true || (index === 0 ? stage[1].queue !== undefined : here[index - 1]);
+      if (!isNeeded) return null;
+      const queue = this.#queue(stage, index === 0 ? options : {}, log, clock);
+      this.#queues.push(queue);
+      return queue;
+    });
+    this.#first = queues[0] ?? null;
+    this.#stages = stages.flatMap(([stage, own], index) => {
+      const queue = queues[index] ?? null;
+      if (queue === null) return [];
+      // A stage that runs elsewhere is here as the queue to it, which nobody takes from.
+      const options = here[index] ? own : { ...own, workers: 0, close: () => Promise.resolve() };
+      return new RunningStage({
+        name: stage,
+        options,
+        queue,
+        next: queues[index + 1] ?? null,
+        clock,
+        log: log.child({ pipeline: name, stage }),
+        metrics: this.#metrics,
+        onEnd: (outcome) => {
+          this.#ended[outcome] += 1;
+        },
+        onFailed: (item, error) => {
+          log.error({ pipeline: name, stage, err: error }, 'an item failed');
+          this.events.emit('failed', { stage, item, error });
+        },
+        onStuck: (timeoutMs) => {
+          this.events.emit('stuck', { stage, timeoutMs });
+        },
+      });
+    });
   }
 
   get state(): string {
@@ -139,11 +142,13 @@ export class Pipeline<In> {
   /**
    * Resolves when the item was accepted by the first queue; a durable pipeline has it on the disk by then.
    *
-   * @throws RuntimeError RUN_PIPELINE_CLOSED, RUN_QUEUE_FULL.
+   * @throws RuntimeError RUN_PIPELINE_CLOSED, RUN_QUEUE_FULL; RUN_STAGE_ELSEWHERE; of a queue on a server RUN_TRANSPORT_….
    */
   async push(value: In, signal?: AbortSignal): Promise<void> {
     if (this.#state !== 'running')
       throw new RuntimeError('RUN_PIPELINE_CLOSED', { pipeline: this.name, state: this.#state });
+    if (this.#first === null)
+      throw new RuntimeError('RUN_STAGE_ELSEWHERE', { pipeline: this.name, stage: this.#firstName });
     const item: Item<In> = { value, settle: () => undefined };
     await this.#first.push(item as Item<never>, signal);
     this.#accepted += 1;
@@ -151,7 +156,8 @@ export class Pipeline<In> {
 
   /**
    * Takes no more, and resolves when everything that was accepted has come to its end, stage by stage from the source to the sink; or when
-   * `signal` aborts: then a durable pipeline has the rest on the disk.
+   * `signal` aborts: then a durable pipeline has the rest on the disk. Of a queue that machines share, what this one took comes to its end, and
+   * the rest stays for the others.
    */
   async stop(signal?: AbortSignal): Promise<void> {
     if (this.#state === 'stopped') return;
@@ -159,6 +165,7 @@ export class Pipeline<In> {
     for (const stage of this.#stages) await stage.drain(signal);
     this.#state = 'stopped';
     for (const stage of this.#stages) await stage.close();
+    for (const queue of this.#queues) await queue.release?.();
     for (const file of this.#files) file.close();
   }
 
@@ -176,10 +183,28 @@ export class Pipeline<In> {
       this.#metrics?.gauge('pipeline_queue_size', 'Items that wait before a stage', labels, queue.size);
       this.#metrics?.gauge('pipeline_dropped', 'Items that a full queue dropped', labels, queue.dropped);
     }
+    const away = stages.find(({ queue }) => queue.problem !== undefined);
+    if (away !== undefined) {
+      const reason = `the queue before ${away.name} cannot be reached: ${away.queue.problem ?? ''}`;
+      return { status: 'degraded', reason, details: { accepted, dropped } };
+    }
     const pressed = stages.find(({ queue }) => queue.isPressed);
     if (pressed === undefined) return { status: 'healthy', details: { accepted, dropped } };
     const reason = `${pressed.queue.size} items wait before ${pressed.name}`;
     return { status: 'degraded', reason, details: { accepted, dropped } };
+  }
+
+  #queue([stage, own]: AnyStage, options: PipelineOptions, log: Logger, clock: Clock): Queue<never> {
+    const { capacity, overflow = 'block' } = own;
+    if (own.queue !== undefined)
+      return own.queue.open({ stage, capacity, overflow, log: log.child({ pipeline: this.name, stage }) });
+    const { durable, retryFailedMs = null } = options;
+    if (durable !== undefined) {
+      const parts = { file: this.#file(durable), retryFailedMs, clock };
+      return new DurableQueue({ stage, capacity: capacity ?? DURABLE_CAPACITY, ...parts });
+    }
+    const file = own.file === undefined ? {} : { file: this.#file(own.file) };
+    return new MemoryQueue({ stage, capacity: capacity ?? CAPACITY, overflow, ...file });
   }
 
   #file(path: string): SpillFile {
@@ -187,6 +212,20 @@ export class Pipeline<In> {
     this.#files.push(file);
     return file;
   }
+}
+
+/** Which stages run here. Between one that does and one that does not there has to be a queue that both reach. */
+function placed(pipeline: string, stages: readonly AnyStage[], only: readonly string[] | undefined): boolean[] {
+  const names = stages.map(([stage]) => stage);
+  for (const stage of only ?? [])
+    if (!names.includes(stage))
+      throw new RuntimeError('RUN_STAGE_UNKNOWN', { pipeline, stage, known: names.join(', ') });
+  const here = names.map((stage) => only?.includes(stage) ?? true);
+  stages.forEach(([stage, { queue }], index) => {
+    if (index > 0 && queue === undefined && here[index] !== here[index - 1])
+      throw new RuntimeError('RUN_STAGE_ELSEWHERE', { pipeline, stage });
+  });
+  return here;
 }
 
 export interface PipelineStatus extends Readonly<Record<Outcome, number>> {

@@ -1,4 +1,5 @@
 import { RuntimeError } from '../errors.ts';
+import type { Logger } from '../observe/logs.ts';
 import type { Item } from './item.ts';
 import type { SpillFile } from './spill-file.ts';
 
@@ -21,6 +22,8 @@ export interface QueueStatus {
   readonly dropped: number;
   /** From 80 % full until it is down to 20 %. */
   readonly isPressed: boolean;
+  /** Why it does not work just now, where it lies on another machine. */
+  readonly problem?: string;
 }
 
 /** What stands before a stage. An implementation must not assume that items are taken by one taker, or in one process. */
@@ -36,6 +39,20 @@ export interface Queue<T> {
   /** Nothing more comes in; what is in can still be taken. */
   close(): void;
   status(): QueueStatus;
+  /** Called when nothing of it is needed any more; what was taken and not settled goes back. */
+  release?(): Promise<void>;
+}
+
+/** A queue that several processes share: what is in it is in it for all of them, and outlives them. */
+export interface SharedQueue<T> {
+  /** What this process has of it. */
+  open(options: {
+    readonly stage: string;
+    /** Default: that of the queue. */
+    readonly capacity: number | undefined;
+    readonly overflow: Overflow;
+    readonly log: Logger;
+  }): Queue<T>;
 }
 
 export interface QueueOptions {

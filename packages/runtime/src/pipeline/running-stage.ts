@@ -99,6 +99,7 @@ export class RunningStage {
     const startedMs = clock.now();
     this.#busy.set(token, startedMs);
     try {
+      if (item.failure !== undefined) throw item.failure;
       const results = await this.#attempts(item.value);
       if (results === null) return;
       this.#done += 1;

@@ -1,5 +1,5 @@
 import type { Logger } from '../observe/logs.ts';
-import type { Overflow } from './queue.ts';
+import type { Overflow, SharedQueue } from './queue.ts';
 
 export interface StageContext {
   /** Aborts when the item has had its time. */
@@ -17,12 +17,14 @@ export interface StageOptions<In, Out> {
   work(item: In, context: StageContext): Promise<Out | readonly Out[] | undefined> | Out | readonly Out[] | undefined;
   /** Items at the same time. Default 1. */
   readonly workers?: number;
-  /** Items that wait before it. Default 100. */
+  /** Items that wait before it. Default 100; 100,000 where they are on a disk. */
   readonly capacity?: number;
   /** Default `block`. */
   readonly overflow?: Overflow;
   /** Where `spill` writes. */
   readonly file?: string;
+  /** Where the items wait, when several machines share them: `jetStreamQueue`. Default: in the memory of this process. */
+  readonly queue?: SharedQueue<In>;
   /** Time of one attempt at one item. Default 30,000. */
   readonly timeoutMs?: number;
   /** Attempts at one item; then it has failed. Default 3. */
