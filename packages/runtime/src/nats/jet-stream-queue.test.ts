@@ -284,18 +284,22 @@ describe('processes that share a queue on a NATS server', () => {
   });
 
   it('do everything that was accepted when the server is killed and comes again', async () => {
-    const [first, second] = [begin(4, 5), begin(4, 5)];
+    const children = [begin(4, 2), begin(4, 2)];
     const ended: number[] = [];
-    record(first, ended);
-    record(second, ended);
+    for (const child of children) record(child, ended);
     const here = pusher<number>();
     for (let value = 0; value < 300; value++) {
       await here.push(value);
       if (value === 100 || value === 200) await nats.crash();
     }
     await expect.poll(() => distinct(ended)).toEqual(all(300));
-    const { left } = await stranger();
-    await expect.poll(left).toBe(0);
+    // A killed server may find messages on its disk again that were settled: nobody gets them.
+    const { manager } = await stranger();
+    const counts = async () => {
+      const { num_pending, num_ack_pending } = await manager.consumers.info(stream, 'takers');
+      return num_pending + num_ack_pending;
+    };
+    await expect.poll(counts).toBe(0);
     expect(here.status()).toMatchObject({ accepted: 300 });
     expect(here.health().status).toBe('healthy');
   });

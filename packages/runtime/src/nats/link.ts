@@ -83,7 +83,10 @@ export class Link {
         this.#state = 'away';
         this.failed(new Error('the server is away'));
       }
-      if (type === 'reconnect') this.#state = 'connected';
+      if (type === 'reconnect') {
+        this.#state = 'connected';
+        this.works();
+      }
     }
     this.#state = 'none';
     this.#connection = null;
