@@ -39,8 +39,10 @@ export function encode(value: unknown, stage: string): Uint8Array {
     }
     if (Array.isArray(part)) return Array.from(part, (each, index) => plain(each, [...path, index]));
     const prototype: unknown = Object.getPrototypeOf(part);
-    if (prototype !== Object.prototype && prototype !== null)
-      return refuse(path, `of the class ${part.constructor.name}`);
+    if (prototype !== Object.prototype && prototype !== null) {
+      const { constructor: made }: { constructor?: unknown } = part;
+      return refuse(path, `of the class ${typeof made === 'function' ? made.name : 'of nobody'}`);
+    }
     const present = Object.entries(part).filter(([, each]) => each !== undefined);
     // fromEntries makes `__proto__` a property like any other.
     return Object.fromEntries(present.map(([name, each]) => [name, plain(each, [...path, name])]));
@@ -76,6 +78,7 @@ function decoded(data: Buffer): unknown {
   if (end > data.length) throw new Error(`its header ends at ${end}, behind its end`);
   const header = JSON.parse(data.toString('utf8', start, end)) as { value: unknown; binaries: Binary[] };
   let root = header.value;
+  if (root === undefined) throw new Error('its header has no value');
   let at = end;
   for (const { path, length, isShared } of header.binaries) {
     if (!Number.isSafeInteger(length) || length < 0 || at + length > data.length)

@@ -193,11 +193,11 @@ describe('a queue on a NATS server', () => {
     const began: number[] = [];
     const work = async (value: number) => {
       began.push(value);
-      await sleep(1_500);
+      await sleep(3_000);
       return undefined;
     };
-    const first = lineOf<number>(work);
-    const second = lineOf<number>(work);
+    const first = lineOf<number>(work, { queue: { ackWaitMs: 1_500 } });
+    const second = lineOf<number>(work, { queue: { ackWaitMs: 1_500 } });
     await first.push(1);
     await expect.poll(() => first.status().done + second.status().done).toBe(1);
     const { left } = await stranger();
