@@ -106,6 +106,25 @@ describe('a queue on a NATS server', () => {
     );
   });
 
+  it('has an item until its way through all stages has ended', async () => {
+    const gate = Promise.withResolvers<undefined>();
+    const line = pipeline<number>('two')
+      .stage('first', {
+        queue: jetStreamQueue({ connection: { servers: nats.address }, stream }),
+        work: (value) => value,
+      })
+      .stage('second', { work: () => gate.promise })
+      .build({ log });
+    line.start();
+    await line.push(1);
+    await expect.poll(() => line.status().stages[1]?.busy).toBe(1);
+    const { left } = await stranger();
+    expect(await left()).toBe(1);
+    gate.resolve(undefined);
+    await line.stop();
+    expect(await left()).toBe(0);
+  });
+
   it('takes an item of one id once, and says that it is in', async () => {
     const here = pusher<{ id: string }>({ queue: { idOf: ({ id }) => id } });
     for (const id of ['a\r\nX: 1', 'b', 'a\r\nX: 1', 'ü']) await here.push({ id });
@@ -142,9 +161,17 @@ describe('a queue on a NATS server', () => {
     expect(() => pusher({ queue: { stream: 'a.b' } })).toThrow('letters, digits, _ and -');
     const { manager } = await stranger();
     await manager.streams.add({ name: stream, subjects: [stream], retention: 'limits' });
-    await expect(pusher<number>().push(1)).rejects.toThrow(
+    const here = pusher<number>();
+    await expect(here.push(1)).rejects.toThrow(
       `the stream ${stream} cannot be the queue before work: it is there already, and its retention is limits instead of workqueue`,
     );
+    expect(here.health().reason).toContain('its retention is limits');
+    await manager.streams.delete(stream);
+    await here.push(1);
+    expect(here.health().status).toBe('healthy');
+    await manager.streams.delete(stream);
+    await here.push(2);
+    expect((await manager.streams.info(stream)).state.messages).toBe(1);
   });
 
   it('takes over a queue that was made with other numbers', async () => {

@@ -189,9 +189,10 @@ class JetStreamQueue<T> implements Queue<T> {
       this.#link.works();
       return duplicate ? 'duplicate' : 'in';
     } catch (error) {
-      if (error instanceof RuntimeError) throw error;
+      if (error instanceof RuntimeError && error.code === 'RUN_TRANSPORT_TOO_LARGE') throw error;
       if (error instanceof Error && 'code' in error && error.code === FULL) return 'full';
       this.#link.failed(error);
+      if (error instanceof RuntimeError) throw error;
       return error instanceof Error ? error : new Error(String(error));
     }
   }
@@ -199,10 +200,7 @@ class JetStreamQueue<T> implements Queue<T> {
   /** One at a time, when there is somebody to work on it: what lay in a buffer here would be late, and lost to the others. */
   async #next(): Promise<JsMsg | null> {
     const { consumer } = await this.#link.use();
-    const message = await consumer.next({ expires: TAKE_MS });
-    if (!this.#isClosed) return message;
-    message?.nak();
-    return null;
+    return consumer.next({ expires: TAKE_MS });
   }
 
   #item(message: JsMsg): Item<T> {

@@ -6,6 +6,8 @@ import { reasonOf, RuntimeError } from '../errors.ts';
 const TAKERS = 'takers';
 const NAME_IN_USE = 10_058;
 const RECONNECT_MS = 250;
+/** A network that swallows everything is noticed after two of them. */
+const PING_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 2_000;
 
@@ -30,7 +32,12 @@ export interface Session {
 /** The client is loaded by whoever uses it, and by nobody else. */
 export async function connectTo({ connection, stream }: SessionOptions): Promise<NatsConnection> {
   const { connect } = await import('@nats-io/transport-node');
-  const again = { reconnectTimeWait: RECONNECT_MS, reconnectJitter: RECONNECT_MS, maxReconnectAttempts: -1 };
+  const again = {
+    reconnectTimeWait: RECONNECT_MS,
+    reconnectJitter: RECONNECT_MS,
+    maxReconnectAttempts: -1,
+    pingInterval: PING_MS,
+  };
   return connect({ name: stream, timeout: CONNECT_TIMEOUT_MS, ...again, ...connection });
 }
 

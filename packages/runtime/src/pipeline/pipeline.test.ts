@@ -108,6 +108,14 @@ describe('a queue', () => {
 });
 
 describe('a pipeline', () => {
+  it('does not run a part of its stages where no queue leads to the others', () => {
+    const line = pipeline<number>('line')
+      .stage('first', { work: (value) => value })
+      .stage('second', { work: (value) => value });
+    expect(() => line.build({ log, only: ['first'] })).toThrow('stage second of the pipeline line cannot be reached');
+    expect(() => line.build({ log, only: ['third'] })).toThrow('has no stage third; it has: first, second');
+  });
+
   it('takes each item through all stages, several at a time', async () => {
     const seen: string[] = [];
     const line = pipeline<number>('line')
