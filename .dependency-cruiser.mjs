@@ -27,6 +27,7 @@ const layers = [
   'pipeline',
   'nats',
   'services',
+  'orchestrator',
   'http',
   'runtime.ts',
 ];

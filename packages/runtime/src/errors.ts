@@ -83,6 +83,11 @@ export const CATALOGUE = {
     status: 409,
     hint: 'Wait until the runtime has ended what it does.',
   },
+  RUN_COMMAND_UNKNOWN: {
+    message: 'there is no command {command}; known: {known}',
+    status: 404,
+    hint: 'Correct the name, or give the command to the orchestrator in `commands`.',
+  },
   // health
   RUN_HEALTH_TIMEOUT: {
     message: 'the health check of {service} took longer than {timeoutMs} ms',

@@ -14,6 +14,21 @@ export { SYSTEM_CLOCK, type Clock } from './observe/clock.ts';
 export { Events } from './observe/events.ts';
 export { createLogger, type Logger } from './observe/logs.ts';
 export { jetStreamQueue, type JetStreamOptions } from './nats/jet-stream-queue.ts';
+export {
+  Orchestrator,
+  type Assembly,
+  type Orchestrated,
+  type OrchestratorEvents,
+  type OrchestratorOptions,
+} from './orchestrator/orchestrator.ts';
+export {
+  ORCHESTRATOR_ENVIRONMENT,
+  orchestratorSettings,
+  settingsOfEnvironment,
+  type OrchestratorSettings,
+} from './orchestrator/orchestrator-settings.ts';
+export { LoadMeter, type Load } from './orchestrator/load.ts';
+export type { SystemHealth, SystemPipelineStatus } from './orchestrator/system-health.ts';
 export { Metrics, traced } from './observe/metrics.ts';
 export { FrameRing, sharedFrame, type Frame } from './pipeline/frames.ts';
 export type { Item, Outcome } from './pipeline/item.ts';
