@@ -73,6 +73,11 @@ export class Bell {
     });
   }
 
+  /** The way of a press. */
+  get line(): Pipeline<Rung> {
+    return this.#line;
+  }
+
   /** Begins to work on what was accepted, also before a restart. */
   start(): void {
     if (this.#line.state === 'new') this.#line.start();

@@ -1,11 +1,12 @@
 import type { Activity } from './activity.ts';
 
-/** Runs `work` once a day at a local hour, only while this side is active. Its failures are written to the log. */
-export function daily(hour: number, activity: Activity, what: string, work: () => Promise<unknown>): void {
+/** Runs `work` once a day at a local hour, only while this side is active. Its failures are written to the log. Returns what ends it. */
+export function daily(hour: number, activity: Activity, what: string, work: () => Promise<unknown>): () => void {
   let timer: NodeJS.Timeout | undefined;
+  let isOver = false;
   const schedule = () => {
     clearTimeout(timer);
-    if (!activity.isActive) return;
+    if (isOver || !activity.isActive) return;
     timer = setTimeout(
       () => {
         void activity
@@ -20,6 +21,10 @@ export function daily(hour: number, activity: Activity, what: string, work: () =
   };
   activity.onChange(schedule);
   schedule();
+  return () => {
+    isOver = true;
+    clearTimeout(timer);
+  };
 }
 
 /** Milliseconds until the next time the clock shows that hour; never 0. */

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseEnv } from 'node:util';
-import { Secret } from '@changeover/runtime';
+import { orchestratorSettings, Secret } from '@changeover/runtime';
 import { z } from 'zod';
 import { CHANNELS } from './notifications/channel.ts';
 
@@ -234,14 +234,8 @@ export const PipelineConfig = section({
     host: z.string().default('127.0.0.1'),
     port: z.int().min(0).max(MAX_PORT).default(5000),
   }),
-  monitoring: section({
-    health_check_interval: timeout.default(30),
-    metrics_collection_interval: timeout.default(60),
-    cpu_threshold: percent.default(80),
-    memory_threshold: percent.default(85),
-    queue_backlog_threshold: count.default(100),
-    error_threshold_per_minute: count.default(10),
-  }),
+  /** What the orchestrator is told. */
+  monitoring: section(orchestratorSettings.shape),
 });
 
 export type Settings = z.output<typeof PipelineConfig>;

@@ -1,4 +1,5 @@
 import { createRuntime, service, started, type Logger, type Metrics, type Runtime } from '@changeover/runtime';
+import type { FastifyInstance } from 'fastify';
 import type { Bell } from './bell.ts';
 import { daily } from './daily.ts';
 import type { Parts } from './parts.ts';
@@ -15,6 +16,8 @@ const CAMERA_CHECK_MS = 1000;
 /** A camera that is switched off for a night is back soon after it is switched on: more than fit into a minute, so there is no long rest. */
 const CAMERA_BACKOFF_MS = 5000;
 const CAMERA_RESTARTS = 60;
+/** Then all is built again. */
+const WEB_RESTARTS = 3;
 const STOP_ALL_MS = 60_000;
 
 /**
@@ -24,10 +27,16 @@ const STOP_ALL_MS = 60_000;
 export function supervise(
   parts: Parts,
   bell: Bell,
-  options: { readonly log: Logger; readonly metrics: Metrics; readonly ownsFaces: boolean },
+  options: {
+    readonly log: Logger;
+    readonly metrics: Metrics;
+    readonly ownsFaces: boolean;
+    /** Answers requests, once everything that they need is there. Default: nothing listens. */
+    readonly serve?: (() => Promise<FastifyInstance>) | undefined;
+  },
 ): Runtime {
   const { activity, faces, notifications, settings } = parts;
-  const { log, metrics, ownsFaces } = options;
+  const { log, metrics, ownsFaces, serve } = options;
   const intervalMs = settings.monitoring.health_check_interval * MS_PER_SECOND;
   const storage = service('storage', {
     start: () => parts.storage,
@@ -94,11 +103,17 @@ export function supervise(
     critical: false,
     needs: [started(storage), started(recognition)],
     start: () => {
+      const ends = [daily(RETENTION_HOUR, activity, 'Retention', () => removeOldCaptures(parts))];
       if (settings.wanted_list.enabled)
-        daily(WANTED_LIST_HOUR, activity, 'Wanted list', () => refreshWantedList(parts));
-      daily(RETENTION_HOUR, activity, 'Retention', () => removeOldCaptures(parts));
+        ends.push(daily(WANTED_LIST_HOUR, activity, 'Wanted list', () => refreshWantedList(parts)));
+      return ends;
+    },
+    stop: (ends) => {
+      for (const end of ends) end();
     },
   });
+  // It answers also while a part starts again: only the end of all is its end.
+  const web = [storage, recognition, pressing].map((one) => started(one, { restarts: false }));
   return createRuntime({
     services: [
       storage,
@@ -108,9 +123,32 @@ export function supervise(
       chores,
       ...(parts.camera.isContinuous ? [camera, pictures] : []),
       ...(parts.camera.isContinuous && settings.motion_detection.enabled ? [motion] : []),
+      ...(serve === undefined
+        ? []
+        : [
+            service('web', {
+              needs: web,
+              start: serve,
+              run: (app, { signal }) => listening(app, signal),
+              restart: { limit: WEB_RESTARTS },
+              stop: (app) => app.close(),
+              stopTimeoutMs: STOP_ALL_MS,
+            }),
+          ]),
     ],
     stopTimeoutMs: STOP_ALL_MS,
     log,
     metrics,
+  });
+}
+
+/** Rejects when it listens no more and nobody has asked for that. */
+async function listening({ server }: FastifyInstance, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.once('close', () => {
+      if (signal.aborted) resolve();
+      else reject(new Error('it listens no more'));
+    });
   });
 }

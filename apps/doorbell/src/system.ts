@@ -1,5 +1,7 @@
+import path from 'node:path';
 import type { Faces } from '../shared/faces.ts';
 import { createLogger, Metrics, type Runtime } from '@changeover/runtime';
+import type { FastifyInstance } from 'fastify';
 import { Activity } from './activity.ts';
 import { Bell } from './bell.ts';
 import { Camera } from './camera/camera.ts';
@@ -22,8 +24,11 @@ import { openStorage } from './storage/open.ts';
 const LOG_LEVELS = { DEBUG: 'debug', INFO: 'info', WARNING: 'warn', ERROR: 'error', CRITICAL: 'fatal' } as const;
 
 export interface System extends Parts {
+  /** Absolute path of the folder with `config` and `data`. */
+  readonly root: string;
   readonly bell: Bell;
   readonly runtime: Runtime;
+  readonly pipelines: readonly Bell['line'][];
   readonly live: Live;
 }
 
@@ -35,17 +40,35 @@ export interface OpenOptions {
   readonly faces?: Faces;
 }
 
-/** Reads the settings of a root, opens its store, puts the parts together and starts them; nothing listens yet. */
-export async function openSystem({ root, environment = process.env, faces: given }: OpenOptions): Promise<System> {
+export interface BuildOptions extends OpenOptions {
+  /** One that has ended: who owns devices and writes, and what was counted, outlives it. */
+  readonly previous?: System | null;
+  /** Answers requests while the system runs. Default: nothing listens. */
+  readonly serve?: (system: System) => Promise<FastifyInstance>;
+}
+
+/** As {@link buildSystem}, and started; nothing listens yet. */
+export async function openSystem(options: OpenOptions): Promise<System> {
+  const system = await buildSystem(options);
+  await system.runtime.start();
+  return system;
+}
+
+/** Reads the settings of a root, opens its store and puts the parts together; its runtime starts them. */
+export async function buildSystem(options: BuildOptions): Promise<System> {
+  const { root, environment = process.env, faces: given, previous = null, serve } = options;
   const configuration = await readConfiguration(root, environment);
   const { settings } = configuration;
   const faces = given ?? openFaces();
   const places = folders(root, settings);
   await makeFolders(places);
   const storage = await openStorage(root, configuration);
-  await storage.migrate();
+  await storage.migrate().catch(async (error: unknown) => {
+    await storage.close();
+    throw error;
+  });
 
-  const activity = new Activity(environment['PASSIVE'] !== '1');
+  const activity = new Activity(previous?.activity.isActive ?? environment['PASSIVE'] !== '1');
   const camera = new Camera(cameraSource(configuration, environment, faces), settings.frame_capture, activity);
   const live = new Live();
   const notifications = new Notifications({
@@ -67,14 +90,19 @@ export async function openSystem({ root, environment = process.env, faces: given
     notifications,
   };
   const log = createLogger({ level: LOG_LEVELS[settings.storage.log_level] });
-  const metrics = new Metrics();
+  const metrics = previous?.runtime.metrics ?? new Metrics();
   const bell = new Bell(parts, root, { log, metrics });
   bell.onVisit((visit) => {
     live.visit(visit);
   });
-  const runtime = supervise(parts, bell, { log, metrics, ownsFaces: given === undefined });
-  await runtime.start();
-  return { ...parts, bell, runtime, live };
+  const runtime = supervise(parts, bell, {
+    log,
+    metrics,
+    ownsFaces: given === undefined,
+    serve: serve === undefined ? undefined : () => serve(system),
+  });
+  const system: System = { ...parts, root: path.resolve(root), bell, runtime, pipelines: [bell.line], live };
+  return system;
 }
 
 function cameraSource(

@@ -16,7 +16,7 @@ const PRIORITIES = new Map<string, NewNotification['priority']>([
 
 /** Button, camera, lamp and messages. */
 export function doorbellRoutes(app: FastifyInstance, system: System): void {
-  const { activity, camera, faces, lamp, notifications, places, bell, gallery, settings, storage } = system;
+  const { activity, camera, faces, lamp, places, bell, gallery, settings } = system;
 
   app.post('/api/trigger-doorbell', async () => {
     await bell.press();
@@ -63,16 +63,20 @@ export function doorbellRoutes(app: FastifyInstance, system: System): void {
   app.post('/api/test-notification', (request) =>
     activity.run(async () => {
       const { message = 'Test notification from web interface', priority = 'normal' } = jsonBody(request) ?? {};
-      const notification = notifications.prepare('test', {
-        title: 'DOORBELL SECURITY',
-        message: String(message),
-        priority: PRIORITIES.get(String(priority)) ?? 'warning',
-      });
-      await storage.assertWritable();
-      const isDelivered = notification !== null && (await notifications.deliverNow(notification));
-      return isDelivered
+      return (await sendTest(system, String(message), String(priority)))
         ? { status: 'success', message: 'Notification sent', timestamp: now().local }
         : { status: 'error', message: 'Failed to send notification', timestamp: now().local };
     }),
   );
+}
+
+/** Stores a message of the household's own, sends it at once, and tells whether it was delivered. */
+export async function sendTest({ notifications, storage }: System, message: string, priority: string) {
+  const notification = notifications.prepare('test', {
+    title: 'DOORBELL SECURITY',
+    message,
+    priority: PRIORITIES.get(priority) ?? 'warning',
+  });
+  await storage.assertWritable();
+  return notification !== null && (await notifications.deliverNow(notification));
 }

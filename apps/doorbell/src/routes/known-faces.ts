@@ -9,16 +9,10 @@ import type { System } from '../system.ts';
 const AFTER_SLUG = /^_\d{8}_\d{6}\.jpg$/;
 
 export function knownFaceRoutes(app: FastifyInstance, system: System): void {
-  const { activity, camera, places, settings, storage } = system;
+  const { activity, camera, settings, storage } = system;
 
   app.get('/api/faces/known', async () => {
-    const known = (await storage.people()).filter((one) => !one.isBlacklisted).map(({ name }) => name);
-    const newestFirst = (await pictures(places.known)).reverse();
-    const faces = [...new Set(known)].sort().map((name) => {
-      const slug = slugOf(name);
-      const file = newestFirst.find((one) => one.startsWith(slug) && AFTER_SLUG.test(one.slice(slug.length)));
-      return { name, image_url: file === undefined ? null : `/api/files/known_faces/${file}` };
-    });
+    const faces = await knownFaces(system);
     return { status: 'success', count: faces.length, faces };
   });
 
@@ -47,6 +41,17 @@ export function knownFaceRoutes(app: FastifyInstance, system: System): void {
       return { status: 'success', name };
     }),
   );
+}
+
+/** Everybody who is known, by name, with the newest picture. */
+export async function knownFaces({ places, storage }: System) {
+  const known = (await storage.people()).filter((one) => !one.isBlacklisted).map(({ name }) => name);
+  const newestFirst = (await pictures(places.known)).reverse();
+  return [...new Set(known)].sort().map((name) => {
+    const slug = slugOf(name);
+    const file = newestFirst.find((one) => one.startsWith(slug) && AFTER_SLUG.test(one.slice(slug.length)));
+    return { name, image_url: file === undefined ? null : `/api/files/known_faces/${file}` };
+  });
 }
 
 /** The fields of an upload; a request that is no form has none. */

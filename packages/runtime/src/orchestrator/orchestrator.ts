@@ -64,6 +64,7 @@ export interface OrchestratorOptions<System extends Assembly, Own extends Comman
   readonly legacyInterface?: (orchestrated: Orchestrated<System>) => Legacy;
   /** Read anew at each look. Default: the defaults, with what the environment says. */
   readonly settings?: { readonly current: OrchestratorSettings };
+  /** Default: that of the runtime. */
   readonly log?: Logger;
   readonly clock?: Clock;
 }
@@ -90,7 +91,6 @@ export class Orchestrator<
   readonly #options: OrchestratorOptions<System, Own, Legacy>;
   readonly #settings: { readonly current: OrchestratorSettings };
   readonly #clock: Clock;
-  readonly #log: Logger;
   readonly #events: Events<OrchestratorEvents>;
   readonly #recovery = new Recovery();
   readonly #meter = new LoadMeter();
@@ -116,10 +116,13 @@ export class Orchestrator<
     this.#options = options;
     this.#settings = options.settings ?? settingsOfEnvironment();
     this.#clock = options.clock ?? SYSTEM_CLOCK;
-    this.#log = options.log ?? createLogger();
     this.#events = new Events((error) => {
       this.#log.error({ err: error }, 'a callback failed');
     });
+  }
+
+  get #log(): Logger {
+    return this.#options.log ?? this.#system?.runtime.log ?? createLogger();
   }
 
   get state(): RuntimeState {
@@ -170,7 +173,9 @@ export class Orchestrator<
     }
     if (this.#life.signal.aborted) return;
     const { signal } = this.#life;
-    this.#look();
+    // What a start takes is no news; the next look warns where it goes on.
+    this.#load = this.#meter.measure();
+    this.#events.emit('health_update', this.getHealthStatus());
     void this.#repeat(
       (settings) => settings.health_check_interval,
       signal,
