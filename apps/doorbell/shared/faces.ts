@@ -15,26 +15,31 @@ export interface FacesOptions {
   readonly maxMemoryMb?: number;
   /** Of it for what is short-lived; less is cleared more often. Default Node's own, 48. */
   readonly maxYoungMemoryMb?: number;
+  /** Pictures that are searched at a time; each thread has models of its own, about 400 MB. Default 1. */
+  readonly threads?: number;
 }
 
-/** Finds faces in one worker thread, which is started by the first picture. */
+/** Finds faces in worker threads, which are started by the first pictures. */
 export class Faces {
   readonly #pool: Piscina<FaceTask, Analysis | Uint8Array | null>;
+  readonly #threads: number;
 
   constructor({
     file = new URL('./faces-worker.ts', import.meta.url),
     maxMemoryMb = 1024,
     maxYoungMemoryMb,
+    threads = 1,
   }: FacesOptions = {}) {
+    this.#threads = threads;
     this.#pool = new Piscina({
       filename: file.href,
       minThreads: 0,
-      maxThreads: 1,
+      maxThreads: threads,
       idleTimeout: Infinity,
       maxQueue: MAX_WAITING,
       // What was preloaded into the process (watchers, inspectors) is not meant for its threads.
       execArgv: [],
-      // One thread decodes what strangers send: bounded, and a crash of it fails that picture alone.
+      // They decode what strangers send: bounded, and a crash of one fails its picture alone.
       resourceLimits: {
         maxOldGenerationSizeMb: maxMemoryMb,
         ...(maxYoungMemoryMb === undefined ? {} : { maxYoungGenerationSizeMb: maxYoungMemoryMb }),
@@ -52,7 +57,7 @@ export class Faces {
    */
   async analyse(image: Uint8Array, timeoutMs = MAX_TASK_MS): Promise<Analysis> {
     // Not part of its time: where loading takes longer than a picture may, each new thread would be ended before it was of use.
-    await this.warm();
+    await this.#warmOne();
     return (await this.#pool.run({ kind: 'analyse', image }, { signal: AbortSignal.timeout(timeoutMs) })) as Analysis;
   }
 
@@ -63,8 +68,12 @@ export class Faces {
     return (await this.#pool.run({ kind: 'normalise', image, quality, enlarge }, { signal })) as Uint8Array;
   }
 
-  /** Starts the worker and loads its models, so that the first visitor does not wait for them; nothing where that is done. */
+  /** Starts the workers and loads their models, so that the first visitors do not wait for them; nothing where that is done. */
   async warm(): Promise<void> {
+    await Promise.all(Array.from({ length: this.#threads }, () => this.#warmOne()));
+  }
+
+  async #warmOne(): Promise<void> {
     await this.#pool.run({ kind: 'warm' }, { signal: AbortSignal.timeout(MAX_TASK_MS) });
   }
 

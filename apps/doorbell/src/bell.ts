@@ -3,6 +3,7 @@ import path from 'node:path';
 import { pipeline, type HealthReport, type Logger, type Metrics, type Pipeline } from '@changeover/runtime';
 import { now } from './events.ts';
 import type { Parts } from './parts.ts';
+import { workersOf } from './settings.ts';
 import { capture } from './stages/capture.ts';
 import { detect } from './stages/detect.ts';
 import { identify } from './stages/identify.ts';
@@ -35,6 +36,7 @@ export class Bell {
   constructor(parts: Parts, root: string, options: { readonly log: Logger; readonly metrics?: Metrics }) {
     this.#parts = parts;
     const { frame_capture: frames, face_detection: detection, event_processing: events } = parts.settings;
+    const workers = workersOf(parts);
     this.#line = pipeline<Rung>('bell')
       .stage<Sighting>('capture', {
         capacity: events.max_queue_size,
@@ -48,6 +50,7 @@ export class Bell {
       })
       .stage<Detected>('detect', {
         capacity: detection.max_queue_size,
+        workers: workers.detection,
         attempts: DETECT_ATTEMPTS,
         // The search ends itself in time; a stage that is late has failed, and its press with it.
         timeoutMs: detection.job_timeout * MS_PER_SECOND + DETECT_GRACE_MS,
@@ -55,6 +58,7 @@ export class Bell {
       })
       .stage('identify', {
         capacity: parts.settings.face_recognition.max_queue_size,
+        workers: workers.recognition,
         attempts: STORE_ATTEMPTS,
         retryMs: STORE_RETRY_MS,
         work: (detected) => identify(parts, detected),

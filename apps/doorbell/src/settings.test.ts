@@ -50,7 +50,7 @@ test('every wrong key is named, with the file', async () => {
   const failure = await read({ 'pipeline.json': text }).catch((error: unknown) => String(error));
   for (const word of ['pipeline.json', 'doorbell_pin', 'debounce', 'tolerance', 'notification'])
     expect(failure).toContain(word);
-  await expect(read({ 'pipeline.json': '{' })).rejects.toThrow(/pipeline\.json is not JSON/);
+  await expect(read({ 'pipeline.json': '{' })).rejects.toThrow(/pipeline\.json cannot be read/);
   await expect(read({}, { PORT: 'http' })).rejects.toThrow(/PORT/);
   await expect(read({}, { CAMERA_URL: 'file:///etc/passwd' })).rejects.toThrow(/CAMERA_URL/);
 });

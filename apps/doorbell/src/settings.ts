@@ -1,9 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseEnv } from 'node:util';
-import { orchestratorSettings, Secret } from '@changeover/runtime';
+import {
+  ORCHESTRATOR_ENVIRONMENT,
+  orchestratorSettings,
+  RuntimeError,
+  Secret,
+  Settings as Layers,
+} from '@changeover/runtime';
 import { z } from 'zod';
 import { CHANNELS } from './notifications/channel.ts';
+import { type Profile, profileOf, PROFILES } from './profiles.ts';
 
 const flag = z.boolean();
 const count = z.int().min(0);
@@ -39,6 +46,8 @@ const alert = (priority: 'info' | 'warning' | 'critical', enabled = true) =>
  * The README says which keys this form of the system acts on.
  */
 export const PipelineConfig = section({
+  /** Values for the machine it runs on, weaker than those of this file. DOORBELL_PROFILE goes over it. */
+  profile: z.enum(PROFILES).default('none'),
   frame_capture: section({
     enabled: flag.default(true),
     /** A camera: `/dev/video0`, `rtsp://…` or `http://…`; null: pictures of a folder. One with credentials is CAMERA_URL, a secret. */
@@ -255,26 +264,41 @@ export interface Secrets {
 export interface Configuration {
   readonly settings: Settings;
   readonly secrets: Secrets;
+  readonly profile: Profile;
+  /** Where each setting came from. */
+  readonly layers: Pick<Layers<typeof PipelineConfig>, 'describe'>;
 }
 
+/** Names that the environment uses, by setting. */
+const ENVIRONMENT: Readonly<Record<string, readonly string[]>> = {
+  profile: ['DOORBELL_PROFILE'],
+  'web_interface.port': ['PORT'],
+  'web_interface.host': ['DOORBELL_HOST'],
+  ...Object.fromEntries(Object.entries(ORCHESTRATOR_ENVIRONMENT).map(([name, own]) => [`monitoring.${name}`, own])),
+};
+
 /**
- * Reads `config/pipeline.json` and `config/secrets.env` of a root; a missing file means defaults. `PORT`,
- * `DOORBELL_HOST` and the secrets may also come from the environment, which wins.
+ * Reads `config/pipeline.json` and `config/secrets.env` of a root; a missing file means defaults. The settings of {@link ENVIRONMENT} and the
+ * secrets may also come from the environment, which wins; a profile goes below the file.
  *
  * @throws Error that names the file and every key that is wrong.
  */
 export async function readConfiguration(root: string, environment = process.env): Promise<Configuration> {
   const file = path.join(root, 'config/pipeline.json');
-  const parsed = PipelineConfig.safeParse(json((await readOptional(file)) ?? '{}', file));
-  if (!parsed.success) throw new Error(`${file} is not valid:\n${z.prettifyError(parsed.error)}`);
-  const settings = parsed.data;
-  const port = environment['PORT'];
-  if (port !== undefined) {
-    if (!/^\d{1,5}$/.test(port) || Number(port) > MAX_PORT) throw new Error(`PORT is no port: '${port}'`);
-    settings.web_interface.port = Number(port);
-  }
-  const host = environment['DOORBELL_HOST'];
-  if (host !== undefined) settings.web_interface.host = host;
+  const { profile: asked } = layered(file, z.object({ profile: PipelineConfig.unwrap().shape.profile }), {
+    environment,
+    aliases: { profile: ENVIRONMENT['profile'] ?? [] },
+  }).current;
+  const profile = profileOf(asked);
+  const layers = layered(file, PipelineConfig, {
+    environment,
+    aliases: ENVIRONMENT,
+    ...(profile.values !== null && {
+      profile: profile.applied,
+      profiles: { [profile.applied]: { ...profile.values } },
+    }),
+  });
+  const settings = structuredClone(layers.current);
   const stored = parseEnv((await readOptional(path.join(root, 'config/secrets.env'))) ?? '');
   const stated = (key: string) => environment[key] ?? stored[key] ?? null;
   const hidden = (key: string) => {
@@ -286,6 +310,8 @@ export async function readConfiguration(root: string, environment = process.env)
     throw new Error('CAMERA_URL is no address of a camera: it begins with rtsp://, http:// or /dev/');
   return {
     settings,
+    profile,
+    layers,
     secrets: {
       telegramBotToken: hidden('TELEGRAM_BOT_TOKEN'),
       telegramChatId: stated('TELEGRAM_CHAT_ID'),
@@ -297,11 +323,22 @@ export async function readConfiguration(root: string, environment = process.env)
   };
 }
 
-function json(text: string, file: string): unknown {
+/** How many pictures are searched, and how many compared, at a time: one after the other, unless a profile says otherwise. */
+export function workersOf({ profile, settings }: Pick<Configuration, 'profile' | 'settings'>) {
+  if (profile.values === null) return { detection: 1, recognition: 1 };
+  return { detection: settings.face_detection.worker_count, recognition: settings.face_recognition.worker_count };
+}
+
+function layered<Schema extends z.ZodType>(
+  file: string,
+  schema: Schema,
+  options: Pick<Parameters<typeof Layers.load>[0], 'environment' | 'aliases' | 'profile' | 'profiles'>,
+): Layers<Schema> {
   try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new Error(`${file} is not JSON`, { cause });
+    return Layers.load({ schema, file, ...options });
+  } catch (error) {
+    if (!(error instanceof RuntimeError) || error.code !== 'RUN_CONFIG_INVALID') throw error;
+    throw new Error(`${file}: ${error.message}`, { cause: error });
   }
 }
 

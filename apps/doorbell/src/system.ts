@@ -17,7 +17,7 @@ import { Notifications } from './notifications/notifications.ts';
 import type { Parts } from './parts.ts';
 import { openFaces } from './recognition/faces.ts';
 import { KeptGallery } from './recognition/gallery.ts';
-import { type Configuration, readConfiguration } from './settings.ts';
+import { type Configuration, readConfiguration, workersOf } from './settings.ts';
 import { supervise } from './supervise.ts';
 import { openStorage } from './storage/open.ts';
 
@@ -59,7 +59,7 @@ export async function buildSystem(options: BuildOptions): Promise<System> {
   const { root, environment = process.env, faces: given, previous = null, serve } = options;
   const configuration = await readConfiguration(root, environment);
   const { settings } = configuration;
-  const faces = given ?? openFaces();
+  const faces = given ?? openFaces(workersOf(configuration).detection);
   const places = folders(root, settings);
   await makeFolders(places);
   const storage = await openStorage(root, configuration);

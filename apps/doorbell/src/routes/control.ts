@@ -4,7 +4,8 @@ import { HttpError } from '../http.ts';
 import type { System } from '../system.ts';
 
 /** Health for whoever watches this process, control for whoever moves the system. */
-export function controlRoutes(app: FastifyInstance, { activity, bell, runtime, storage }: System): void {
+export function controlRoutes(app: FastifyInstance, system: System): void {
+  const { activity, bell, layers, profile, runtime, storage } = system;
   healthRoutes(app, runtime, {
     // Who moves traffic here must not be told of a database that was there ten seconds ago.
     ready: async () => {
@@ -18,6 +19,13 @@ export function controlRoutes(app: FastifyInstance, { activity, bell, runtime, s
   });
 
   app.get('/health/idle', () => ({ idle: bell.isIdle }));
+
+  // The household's own: chats, brokers and folders are nobody else's business.
+  app.get('/settings', (request, reply) => {
+    requireLocal(request);
+    reply.removeHeader('Access-Control-Allow-Origin');
+    return { profile, settings: layers.describe() };
+  });
 
   app.post('/control/activate', (request) => {
     requireLocal(request);
