@@ -54,6 +54,19 @@ test('one picture gives the same encoding every time', async () => {
   expect(decodePicture(found.faces[0]?.crop ?? new Uint8Array()).width).toBeGreaterThan(50);
 });
 
+test('two threads work at the same time, and see what one sees', async () => {
+  const both = new Faces({ threads: 2 });
+  try {
+    await both.warm();
+    const portraits = everybody.slice(0, 2).flatMap(({ portraits: [first] }) => first ?? []);
+    const found = await Promise.all(portraits.map(({ jpeg }) => both.analyse(jpeg)));
+    expect(found.map(({ faces: [face] }) => face?.encoding)).toEqual(portraits.map(({ encoding }) => encoding));
+    expect(both.threads).toBe(2);
+  } finally {
+    await both.close();
+  }
+});
+
 test('all faces of a large picture are found in its own pixels', async () => {
   const folder = path.dirname(createRequire(import.meta.url).resolve('@vladmandic/face-api/package.json'));
   const found = await faces.analyse(await readFile(path.join(folder, 'demo/sample1.jpg')));

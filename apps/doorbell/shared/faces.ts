@@ -22,7 +22,7 @@ export interface FacesOptions {
 /** Finds faces in worker threads, which are started by the first pictures. */
 export class Faces {
   readonly #pool: Piscina<FaceTask, Analysis | Uint8Array | null>;
-  readonly #threads: number;
+  readonly #maxThreads: number;
 
   constructor({
     file = new URL('./faces-worker.ts', import.meta.url),
@@ -30,7 +30,7 @@ export class Faces {
     maxYoungMemoryMb,
     threads = 1,
   }: FacesOptions = {}) {
-    this.#threads = threads;
+    this.#maxThreads = threads;
     this.#pool = new Piscina({
       filename: file.href,
       minThreads: 0,
@@ -49,6 +49,11 @@ export class Faces {
     this.#pool.on('error', (error) => {
       console.error('A thread for faces ended:', error);
     });
+  }
+
+  /** Threads that have been started and have not ended. */
+  get threads(): number {
+    return this.#pool.threads.length;
   }
 
   /**
@@ -70,7 +75,7 @@ export class Faces {
 
   /** Starts the workers and loads their models, so that the first visitors do not wait for them; nothing where that is done. */
   async warm(): Promise<void> {
-    await Promise.all(Array.from({ length: this.#threads }, () => this.#warmOne()));
+    await Promise.all(Array.from({ length: this.#maxThreads }, () => this.#warmOne()));
   }
 
   async #warmOne(): Promise<void> {

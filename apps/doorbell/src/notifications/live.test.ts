@@ -7,7 +7,7 @@ async function serve(options: ConstructorParameters<typeof Live>[0] = {}) {
   const app = fastify();
   live.routes(app);
   const address = await app.listen({ host: '127.0.0.1', port: 0 });
-  return { live, app, url: `${address}/stream/events` };
+  return { live, app, url: `${address}/stream/events`, statusUrl: `${address}/stream/system-status` };
 }
 
 /** The frames of a stream as they come. */
@@ -33,7 +33,7 @@ test('a page is greeted, gets what happens and heartbeats, and does not hold up 
     data: {
       client_id: expect.any(String) as string,
       server_time: expect.any(String) as string,
-      capabilities: ['events'],
+      capabilities: ['events', 'system_status'],
     },
   });
   live.visit({
@@ -78,5 +78,33 @@ test('one page too many is told so', async () => {
   const refused = await fetch(url);
   expect([refused.status, await refused.json()]).toEqual([503, { error: 'SSE not available' }]);
   await first.return(undefined);
+  await app.close();
+});
+
+test('who watches the system is told how the stream does, and of no visit', async () => {
+  const { live, app, url, statusUrl } = await serve({ statusMs: 20 });
+  const page = frames(url);
+  await page.next();
+  const status = frames(statusUrl);
+  expect((await status.next()).value).toMatchObject({
+    event: 'status_connected',
+    data: { client_id: expect.any(String) as string, server_time: expect.any(String) as string },
+  });
+  const visit = { type: 'FACE_UNKNOWN', eventId: 'a', timestamp: 0, local: '', people: [], capture: null } as const;
+  live.visit({ ...visit, recognition: null });
+  let seen: Record<string, unknown> = {};
+  for await (const { event, data } of status) {
+    expect(event).toBe('system_status');
+    seen = data;
+    if (data['events_streamed'] === 1) break;
+  }
+  expect(seen).toEqual({
+    timestamp: expect.any(String) as string,
+    streaming_status: 'active',
+    active_connections: 1,
+    events_streamed: 1,
+    buffer_size: 0,
+  });
+  await page.return(undefined);
   await app.close();
 });
