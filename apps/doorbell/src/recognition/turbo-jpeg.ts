@@ -27,7 +27,8 @@ type Codec = () => Promise<{ readonly JPEGEncoder: new () => Encoder }>;
 
 /** Encodes JPEG with libjpeg-turbo as WebAssembly, in a tenth of the time of an encoder in JavaScript, and without its garbage. */
 export async function turboJpeg(): Promise<EncodeCrop> {
-  const codec = createRequire(import.meta.url)('@cornerstonejs/codec-libjpeg-turbo-8bit/wasmjs') as Codec;
+  const require = createRequire(import.meta.url);
+  const codec = require('@cornerstonejs/codec-libjpeg-turbo-8bit/wasmjs') as Codec;
   const { JPEGEncoder } = await codec();
   const encoder = new JPEGEncoder();
   encoder.setProgressive(false);
