@@ -123,19 +123,21 @@ export async function partitionsOf(session: Session, qualified: string): Promise
 
 /**
  * A table's identity, files, columns, partitions and our triggers on it, as one text. A table that was rebuilt or rewritten, and a trigger that was
- * dropped, disabled or replaced, all change it.
+ * dropped, disabled or replaced, all change it. The files stand in front as they are: a TRUNCATE, which our trigger logs, gives its table others,
+ * and the trigger corrects that.
  */
 function fingerprintSql(table: string, own: Own): string {
   return `(
     WITH own AS (
       SELECT to_regclass(${table})::oid AS oid
       UNION SELECT relid FROM pg_partition_tree(to_regclass(${table})))
-    SELECT md5(concat_ws('|',
+    SELECT concat_ws('|',
       (SELECT string_agg(concat_ws(':', c.oid, pg_relation_filenode(c.oid)), ',' ORDER BY c.oid)
        FROM own JOIN pg_class c USING (oid)),
+      md5(concat_ws('|',
       (SELECT string_agg(concat_ws(':', a.attname, a.atttypid, a.atttypmod), ',' ORDER BY a.attnum)
        FROM pg_attribute a WHERE a.attrelid = to_regclass(${table}) AND a.attnum > 0 AND NOT a.attisdropped),
       (SELECT string_agg(concat_ws(':', t.tgrelid, t.tgenabled, pg_get_triggerdef(t.oid), md5(p.prosrc)), ',' ORDER BY t.tgrelid, t.tgname)
        FROM own JOIN pg_trigger t ON t.tgrelid = own.oid JOIN pg_proc p ON p.oid = t.tgfoid
-       WHERE t.tgname IN ('${captureTrigger(own)}', '${truncateTrigger(own)}')))))`;
+       WHERE t.tgname IN ('${captureTrigger(own)}', '${truncateTrigger(own)}'))))))`;
 }

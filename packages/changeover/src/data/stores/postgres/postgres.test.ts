@@ -134,6 +134,24 @@ describe('capture on Postgres', () => {
     await expect(db.exec('TRUNCATE t_low')).rejects.toMatchObject({ code: '25006' });
   });
 
+  it('is whole after a TRUNCATE that it has logged, and one that it has not is noticed', async () => {
+    await db.exec(`
+      CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id);
+      CREATE TABLE t_low PARTITION OF t FOR VALUES FROM (0) TO (100);
+      CREATE TABLE t_high PARTITION OF t FOR VALUES FROM (100) TO (200)`);
+    const store = await captured('t');
+    for (const table of ['t_low', 't_high', 't', 't_low']) {
+      await db.exec(`TRUNCATE ${table}`);
+      const batch = await store.capture.pending(100);
+      expect([batch.rescan, await store.capture.intact()]).toEqual([['t'], []]);
+      await store.capture.acknowledge(batch);
+    }
+    await db.exec('BEGIN; TRUNCATE t; ROLLBACK');
+    expect(await store.capture.intact()).toEqual([]);
+    await db.exec('VACUUM FULL t_low');
+    expect(await store.capture.intact()).toHaveLength(1);
+  });
+
   it.each([
     ['a disabled trigger', 'ALTER TABLE t DISABLE TRIGGER changeover_capture'],
     ['a dropped trigger', 'DROP TRIGGER changeover_capture ON t'],

@@ -75,6 +75,9 @@ export function captureFunctionSql(home: string, shape: PostgresShape, own: Own,
   BEGIN
     IF TG_OP = 'TRUNCATE' THEN
       INSERT INTO ${home}.${own.prefix}_changes (tbl) VALUES (${literal(shape.name)});
+      UPDATE ${home}.${own.prefix}_captured
+      SET fingerprint = regexp_replace(fingerprint, '(^|,)' || TG_RELID || ':[0-9]+', '\\1' || TG_RELID || ':' || pg_relation_filenode(TG_RELID))
+      WHERE tbl = ${literal(shape.name)} AND pg_relation_filenode(TG_RELID) IS NOT NULL;
     ELSIF TG_OP = 'INSERT' THEN
       ${log('NEW')}
     ELSIF TG_OP = 'DELETE' THEN
