@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { once } from 'node:events';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { startChild, tempFolder } from 'changeover/testing';
 import type { FastifyInstance } from 'fastify';
@@ -442,4 +443,34 @@ test('migrating from the command line may be repeated', async () => {
   }
   expect((await readFile(path.join(root, 'data/pipeline.db'))).subarray(0, 15).toString()).toBe('SQLite format 3');
   await rm(root, { recursive: true });
+});
+
+test('settings that change hold from the next press on, or from the next start, and wrong ones change nothing', async () => {
+  const { app, db, root, settings } = await start();
+  const write = (content: unknown) =>
+    writeFile(path.join(root, 'config/pipeline.json'), typeof content === 'string' ? content : JSON.stringify(content));
+  const presses = async () => {
+    for (let number = 0; number < 2; number++) await post(app, '/api/trigger-doorbell');
+    await idle(app);
+    return rows(db, 'SELECT event_id FROM events').length;
+  };
+  expect(await presses()).toBe(2);
+  await write({ hardware: { button_debounce_time: 60, doorbell_pin: 17 } });
+  await until(
+    () => Promise.resolve(settings.hardware.button_debounce_time),
+    (seconds) => seconds === 60,
+  );
+  expect(settings.hardware.doorbell_pin).toBe(18);
+  expect(await presses()).toBe(2);
+  for (const wrong of ['{ "hardware": ', { hardware: { button_debounce_time: -1 } }, { hardwear: {} }]) {
+    await write(wrong);
+    await sleep(200);
+    expect(settings.hardware.button_debounce_time).toBe(60);
+  }
+  await write({ hardware: { button_debounce_time: 0 } });
+  await until(
+    () => Promise.resolve(settings.hardware.button_debounce_time),
+    (seconds) => seconds === 0,
+  );
+  expect(await presses()).toBe(4);
 });

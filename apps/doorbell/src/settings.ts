@@ -4,6 +4,7 @@ import { parseEnv } from 'node:util';
 import {
   ORCHESTRATOR_ENVIRONMENT,
   orchestratorSettings,
+  type Reload,
   RuntimeError,
   Secret,
   Settings as Layers,
@@ -38,8 +39,14 @@ function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
   return z.strictObject(shape).prefault({} as z.input<z.ZodObject<Shape, z.core.$strict>>);
 }
 
+/** What the next press goes by when the file changes; everything else holds from the next start on. */
+const live = <Schema extends z.ZodType>(schema: Schema): Schema => schema.meta({ restart: false });
+
 const alert = (priority: 'info' | 'warning' | 'critical', enabled = true) =>
-  section({ enabled: flag.default(enabled), priority: z.enum(['info', 'warning', 'critical']).default(priority) });
+  section({
+    enabled: live(flag.default(enabled)),
+    priority: live(z.enum(['info', 'warning', 'critical']).default(priority)),
+  });
 
 /**
  * `config/pipeline.json`: every option of the new architecture. Durations are seconds, tolerances are distances of encodings.
@@ -109,12 +116,12 @@ export const PipelineConfig = section({
     continuous_priority: count.default(2),
   }),
   face_recognition: section({
-    enabled: flag.default(true),
+    enabled: live(flag.default(true)),
     worker_count: z.int().min(1).max(32).default(2),
     encoding_model: z.enum(['small', 'large']).default('small'),
     /** Largest distance at which somebody is known, and at which somebody is unwanted. */
-    tolerance: share.default(0.6),
-    blacklist_tolerance: share.default(0.5),
+    tolerance: live(share.default(0.6)),
+    blacklist_tolerance: live(share.default(0.5)),
     min_confidence: share.default(0.4),
     known_faces_path: z.string().default('data/known_faces'),
     blacklist_faces_path: z.string().default('data/blacklist_faces'),
@@ -159,9 +166,9 @@ export const PipelineConfig = section({
     /** Attempts to deliver one message, and the pause between them. */
     retry_attempts: z.int().min(1).default(3),
     retry_delay: seconds.default(5),
-    include_images: flag.default(true),
+    include_images: live(flag.default(true)),
     /** Also with messages about people who are known. */
-    include_images_for_known: flag.default(false),
+    include_images_for_known: live(flag.default(false)),
     max_image_bytes: count.default(1_048_576),
     /** Chats that get critical messages too. */
     emergency_contacts: z.array(z.string()).default([]),
@@ -226,7 +233,7 @@ export const PipelineConfig = section({
     doorbell_pin: pin.default(18),
     led_pins: section({ red: pin.default(16), yellow: pin.default(20), green: pin.default(21) }),
     /** The one place for it, in seconds: a press this soon after the last one is dropped. */
-    button_debounce_time: seconds.default(5),
+    button_debounce_time: live(seconds.default(5)),
     camera_type: z.enum(['auto', 'picamera', 'opencv', 'mock']).default('auto'),
     camera_index: count.default(0),
     camera_max_index: count.default(5),
@@ -245,7 +252,7 @@ export const PipelineConfig = section({
   }),
   /** What the orchestrator is told. */
   monitoring: section(orchestratorSettings.shape),
-});
+}).meta({ restart: true });
 
 export type Settings = z.output<typeof PipelineConfig>;
 
@@ -266,7 +273,7 @@ export interface Configuration {
   readonly secrets: Secrets;
   readonly profile: Profile;
   /** Where each setting came from. */
-  readonly layers: Pick<Layers<typeof PipelineConfig>, 'describe'>;
+  readonly layers: Pick<Layers<typeof PipelineConfig>, 'current' | 'describe' | 'watch'>;
 }
 
 /** Names that the environment uses, by setting. */
@@ -321,6 +328,33 @@ export async function readConfiguration(root: string, environment = process.env)
       databaseUrl: stated('DATABASE_URL'),
     },
   };
+}
+
+/**
+ * Takes over, until `signal` aborts, what the file comes to say of the settings that the next press goes by. A file that is wrong changes nothing.
+ *
+ * @param onChange What holds now, and what will at the next start; or why nothing changed.
+ */
+export function watchSettings(
+  { settings, layers }: Configuration,
+  onChange: (result: Reload | RuntimeError) => void,
+  signal: AbortSignal,
+): void {
+  layers.watch((result) => {
+    if (!(result instanceof RuntimeError))
+      for (const name of result.changed) setAt(settings, name.split('.'), valueAt(layers.current, name.split('.')));
+    onChange(result);
+  }, signal);
+}
+
+type Tree = Record<string, unknown>;
+
+function valueAt(tree: unknown, names: readonly string[]): unknown {
+  return names.reduce((value, name) => (value as Tree)[name], tree);
+}
+
+function setAt(tree: unknown, names: readonly string[], value: unknown): void {
+  (valueAt(tree, names.slice(0, -1)) as Tree)[names.at(-1) ?? ''] = value;
 }
 
 /** How many pictures are searched, and how many compared, at a time: one after the other, unless a profile says otherwise. */

@@ -1,9 +1,19 @@
-import { createRuntime, service, started, type Logger, type Metrics, type Runtime } from '@changeover/runtime';
+import {
+  createRuntime,
+  RuntimeError,
+  service,
+  started,
+  type Logger,
+  type Metrics,
+  type Reload,
+  type Runtime,
+} from '@changeover/runtime';
 import type { FastifyInstance } from 'fastify';
 import type { Bell } from './bell.ts';
 import { daily } from './daily.ts';
 import type { Parts } from './parts.ts';
 import { removeOldCaptures } from './retention.ts';
+import { watchSettings } from './settings.ts';
 import { MotionWatch } from './stages/watch.ts';
 import { refreshWantedList } from './wanted-list.ts';
 
@@ -112,6 +122,16 @@ export function supervise(
       for (const end of ends) end();
     },
   });
+  const file = service('settings', {
+    critical: false,
+    start: ({ signal, log: own }) => {
+      const told = (result: Reload | RuntimeError) => {
+        if (result instanceof RuntimeError) own.error({ err: result }, 'the settings stay as they are');
+        else own.warn(result, 'the settings have changed');
+      };
+      watchSettings(parts, told, signal);
+    },
+  });
   // It answers also while a part starts again: only the end of all is its end.
   const web = [storage, recognition, pressing].map((one) => started(one, { restarts: false }));
   return createRuntime({
@@ -121,6 +141,7 @@ export function supervise(
       pressing,
       messages,
       chores,
+      file,
       ...(parts.camera.isContinuous ? [camera, pictures] : []),
       ...(parts.camera.isContinuous && settings.motion_detection.enabled ? [motion] : []),
       ...(serve === undefined

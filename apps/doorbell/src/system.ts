@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { Faces } from '../shared/faces.ts';
 import { createLogger, Metrics, type Runtime } from '@changeover/runtime';
@@ -62,6 +63,8 @@ export async function buildSystem(options: BuildOptions): Promise<System> {
   const faces = given ?? openFaces(workersOf(configuration).detection);
   const places = folders(root, settings);
   await makeFolders(places);
+  // Watched, so that settings may come later.
+  await mkdir(path.join(root, 'config'), { recursive: true });
   const storage = await openStorage(root, configuration);
   await storage.migrate().catch(async (error: unknown) => {
     await storage.close();
