@@ -5,7 +5,7 @@ import { now } from './events.ts';
 import type { Parts } from './parts.ts';
 import { workersOf } from './settings.ts';
 import { capture } from './stages/capture.ts';
-import { detect } from './stages/detect.ts';
+import { detect, MAX_SEARCHED } from './stages/detect.ts';
 import { identify } from './stages/identify.ts';
 import { record } from './stages/record.ts';
 import { LAMPS, type Detected, type Rung, type Sighting, type Visit } from './stages/visit.ts';
@@ -53,7 +53,7 @@ export class Bell {
         workers: workers.detection,
         attempts: DETECT_ATTEMPTS,
         // The search ends itself in time; a stage that is late has failed, and its press with it.
-        timeoutMs: detection.job_timeout * MS_PER_SECOND + DETECT_GRACE_MS,
+        timeoutMs: MAX_SEARCHED * detection.job_timeout * MS_PER_SECOND + DETECT_GRACE_MS,
         work: (sighting, context) => this.#detect(sighting, context.attempt),
       })
       .stage('identify', {

@@ -4,7 +4,7 @@ import type { Parts } from '../parts.ts';
 import type { Detected, Sighting } from './visit.ts';
 
 /** So many pictures of one press are searched for a face: somebody waits for the answer. */
-const MAX_SEARCHED = 3;
+export const MAX_SEARCHED = 3;
 
 /** Finds the faces, in a thread that is ended when it has had its time: those of the sharpest picture that shows any, which is then the picture that is kept. */
 export async function detect(parts: Parts, sighting: Sighting): Promise<Detected> {
