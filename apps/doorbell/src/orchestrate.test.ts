@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import path from 'node:path';
-import { tempFolder } from 'changeover/testing';
+import { freePort, tempFolder } from 'changeover/testing';
 import type { FastifyInstance } from 'fastify';
 import { afterAll, expect, test } from 'vitest';
 import { Faces } from '../shared/faces.ts';
@@ -95,12 +95,3 @@ test('settings that are wrong, and a port that is taken, are told by the start',
   await other.doorbell.start();
   expect((await call(other.base, { path: '/api/status' })).status).toBe(200);
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
