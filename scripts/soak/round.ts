@@ -47,6 +47,8 @@ const SWITCH_KILLS = 3;
 const SWITCH_KILL_WITHIN_MS = 4_000;
 /** A runner that nobody kills may still meet a lock that a writer keeps too long. */
 const MAX_ATTEMPTS = 20;
+/** What a statement says whose connection was cut under it. */
+const LOST = /terminat|ECONNRESET|EPIPE|ECONNREFUSED|Connection lost|closed/i;
 const ATTEMPT_MS = 120_000;
 const SETTLE_MS = 30_000;
 const RECONNECT_MS = 30_000;
@@ -236,18 +238,29 @@ export class Round {
   }
 
   async #isWritable(side: Side): Promise<boolean> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#takesWrites(side);
+      } catch (error) {
+        // A server that has just come back may cut whoever came early; that says nothing about who may write.
+        if (attempt === MAX_ATTEMPTS || !LOST.test(String(error))) throw error;
+      }
+    }
+  }
+
+  async #takesWrites(side: Side): Promise<boolean> {
     await using db = await this.#connect(side);
     const { begin } = this.#places[side].engine;
     await db.exec(begin);
     try {
       await db.exec('INSERT INTO scratch (id) VALUES (-1)');
-      return true;
     } catch (error) {
       if (!/does not accept writes/.test(String(error))) throw error;
-      return false;
-    } finally {
       await db.exec('ROLLBACK');
+      return false;
     }
+    await db.exec('ROLLBACK');
+    return true;
   }
 
   /** Runners until one comes to its end. */
