@@ -52,7 +52,9 @@ export async function press(
     while (!isOver() && performance.now() < untilMs) await sleep(POLL_MS);
     const cpu = cpuMs(side.pid) - before.cpu;
     const taken = side.name === 'legacy' ? takenByLegacy(sentAt, seenAt) : sentAt;
-    const since = (times: readonly number[]) => times.map((at, index) => at - (taken[index] ?? Number.NaN));
+    // An event whose press cannot be told says nothing about its time.
+    const since = (times: readonly number[]) =>
+      times.map((at, index) => at - (taken[index] ?? Number.NaN)).filter((tookMs) => Number.isFinite(tookMs));
     return {
       pressed: count,
       answered,
