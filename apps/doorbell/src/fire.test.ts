@@ -20,7 +20,7 @@ import { openSystem } from './system.ts';
 const ROUNDS = Number(process.env['FIRE_ROUNDS'] ?? '1');
 const ROUND_MS = 120_000;
 const PRESSES = 2;
-const RECOVERY_MS = 90_000;
+const RECOVERY_MS = 30_000;
 const MAX_MEMORY_MB = 256;
 const STARVED_MS = 1500;
 

@@ -32,6 +32,6 @@ test('pictures of any size and content follow each other, down to one pixel and 
         if (!isNoise) expect(pixels.every((byte) => Math.abs(byte - 200) < 16)).toBe(true);
       },
     ),
-    { numRuns: 100 },
+    { numRuns: 400 },
   );
 });
