@@ -1,6 +1,4 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import { once } from 'node:events';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DatabaseSync } from 'node:sqlite';
@@ -10,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { people, type Person } from '../seed/people.ts';
 import { Faces } from '../shared/faces.ts';
 import { call, until, upload } from '../testing/client.ts';
+import { receiver } from '../testing/outbox.ts';
 import { buildApp } from './app.ts';
 import { openSystem, type System } from './system.ts';
 
@@ -337,42 +336,8 @@ test('a huge or endless upload ends with an error and leaves the server well', a
   await app.close();
 });
 
-interface FakeChat extends AsyncDisposable {
-  readonly url: string;
-  readonly received: string[];
-  /** Status of the next answers; 200 when it is empty. */
-  readonly statuses: number[];
-}
-
-/** What stands in for Telegram's server: the messages are real requests. */
-async function chatServer(): Promise<FakeChat> {
-  const received: string[] = [];
-  const statuses: number[] = [];
-  const server: Server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on('data', (chunk: Buffer) => chunks.push(chunk));
-    request.on('end', () => {
-      received.push(`${request.url ?? ''}\n${Buffer.concat(chunks).toString('latin1')}`);
-      response.writeHead(statuses.shift() ?? 200).end('{}');
-    });
-  });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const address = server.address();
-  const port = typeof address === 'object' && address ? address.port : 0;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    received,
-    statuses,
-    [Symbol.asyncDispose]: async () => {
-      server.close();
-      server.closeAllConnections();
-      await once(server, 'close');
-    },
-  };
-}
-
 test('messages go to Telegram with the picture, critical ones to all chats, and failures are tried again', async () => {
-  await using chat = await chatServer();
+  await using chat = await receiver();
   const env = { TELEGRAM_API_URL: chat.url, TELEGRAM_BOT_TOKEN: 'secret', TELEGRAM_CHAT_ID: '1' };
   const settings = { notifications: { emergency_contacts: ['2'], retry_delay: 0.05 } };
   const { app, db, storage } = await start({ visitor: wanted, env, settings });
@@ -381,19 +346,19 @@ test('messages go to Telegram with the picture, critical ones to all chats, and 
     wanted.portraits[0]?.encoding ?? [],
     0,
   );
-  chat.statuses.push(500);
+  chat.answers.push((answer) => answer.writeHead(500).end('{}'));
   await post(app, '/api/trigger-doorbell');
   await until(
     () => Promise.resolve(rows(db, 'SELECT status, metadata FROM notifications')),
     ([row]) => row?.['status'] === 'delivered',
   );
-  expect(chat.received.map((text) => text.split('\n')[0])).toEqual(Array(3).fill('/botsecret/sendPhoto'));
-  expect(chat.received.map((text) => /name="chat_id"\r\n\r\n(\d)/.exec(text)?.[1])).toEqual(['1', '1', '2']);
+  expect(chat.received.map(({ path: asked }) => asked)).toEqual(Array(3).fill('/botsecret/sendPhoto'));
+  expect(chat.received.map(({ body }) => /name="chat_id"\r\n\r\n(\d)/.exec(body)?.[1])).toEqual(['1', '1', '2']);
   expect(
     rows(db, 'SELECT metadata FROM notifications').map(({ metadata }) => JSON.parse(String(metadata)) as object),
   ).toMatchObject([{ attempts: 2, capture: expect.stringMatching(/^visitor_/) as string }]);
 
-  chat.statuses.push(400);
+  chat.answers.push((answer) => answer.writeHead(400).end('{}'));
   expect((await post(app, '/api/test-notification', { message: 'Hi' })).json()).toMatchObject({
     status: 'error',
     message: 'Failed to send notification',
@@ -404,7 +369,7 @@ test('messages go to Telegram with the picture, critical ones to all chats, and 
 });
 
 test('a passive side sends nothing, and what was left is sent by the next active one', async () => {
-  await using chat = await chatServer();
+  await using chat = await receiver();
   const env = { TELEGRAM_API_URL: chat.url, TELEGRAM_BOT_TOKEN: 't', TELEGRAM_CHAT_ID: '1', PASSIVE: '1' };
   const { app, db, notifications } = await start({ env });
   db.exec(

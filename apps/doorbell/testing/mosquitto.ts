@@ -6,13 +6,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { freePort, packageIsMissing } from 'changeover/testing';
+import { freePort, packageEnvironment, packageIsMissing } from 'changeover/testing';
 
 const run = promisify(execFile);
 const START_TIMEOUT_MS = 10_000;
-/** Debian's place for it is not in everybody's path. */
-const PATH = `${process.env['PATH'] ?? ''}:/usr/sbin`;
-const env = { ...process.env, PATH };
 
 /** Why no broker can be started here; null where one can. On Debian, root gets `mosquitto` installed where it is missing. */
 export function mosquittoIsMissing(): Promise<string | null> {
@@ -35,7 +32,7 @@ export async function mosquitto(): Promise<Broker> {
   const port = await freePort();
   const [user, password] = ['doorbell', 'a password & more'];
   const [configuration, passwords] = [path.join(folder, 'conf'), path.join(folder, 'passwords')];
-  await run('mosquitto_passwd', ['-b', '-c', passwords, user, password], { env });
+  await run('mosquitto_passwd', ['-b', '-c', passwords, user, password], { env: packageEnvironment });
   await writeFile(
     configuration,
     [
@@ -54,7 +51,7 @@ export async function mosquitto(): Promise<Broker> {
       // The shell's standard input ends with this process, and then the shell ends the broker.
       const script = 'mosquitto -c "$1" </dev/null & read -r _; kill -KILL $!; wait $!';
       const keeper = spawn('/bin/sh', ['-c', script, 'sh', configuration], {
-        env,
+        env: packageEnvironment,
         stdio: ['pipe', 'ignore', 'ignore'],
       });
       const ended = once(keeper, 'exit');

@@ -4,8 +4,8 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
-/** Debian's place for servers is not in everybody's path. */
-const env = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` };
+/** The environment for programs of a package: Debian's place for servers is not in everybody's path. */
+export const packageEnvironment = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` };
 /** Debian starts what it installs, except in runlevel 1. */
 const INSTALL = `export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 install() { apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$0"; }
@@ -24,7 +24,7 @@ export async function packageIsMissing(name: string, programs: readonly string[]
     // One installation at a time on this machine, whoever asks for it; even the look is under the lock: half an installation is none.
     const lock = path.join(tmpdir(), `changeover-install-${name}.lock`);
     const script = `{ ${present}; } && exit 0\n${INSTALL}`;
-    await run('flock', [lock, 'sh', '-c', script, name], { env, maxBuffer: 64 * 1024 * 1024 });
+    await run('flock', [lock, 'sh', '-c', script, name], { env: packageEnvironment, maxBuffer: 64 * 1024 * 1024 });
     return null;
   }
   if (await succeeds(present)) return null;
@@ -34,7 +34,7 @@ export async function packageIsMissing(name: string, programs: readonly string[]
 }
 
 async function succeeds(script: string): Promise<boolean> {
-  return run('sh', ['-c', script], { env }).then(
+  return run('sh', ['-c', script], { env: packageEnvironment }).then(
     () => true,
     () => false,
   );

@@ -3,7 +3,7 @@
  * the ports of a plan, and `notes`, a small real service in a legacy and a new form.
  */
 export { type Child, type ChildExit, type ChildOptions, isRunning, startChild } from './child.ts';
-export { packageIsMissing } from './debian-package.ts';
+export { packageEnvironment, packageIsMissing } from './debian-package.ts';
 export * from './notes/index.ts';
 export { mariadbIsMissing, startMariadb, type ThrowawayMariadb } from './mariadb.ts';
 export { natsIsMissing, startNats, type ThrowawayNats } from './nats.ts';

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { packageIsMissing } from './debian-package.ts';
+import { packageEnvironment, packageIsMissing } from './debian-package.ts';
 import { keepServer } from './kept-server.ts';
 import { freePort } from './ports.ts';
 
@@ -52,7 +52,7 @@ async function launch(): Promise<ThrowawayNats> {
   const server = await keepServer({
     name: 'nats-server',
     folder,
-    command: ['/usr/bin/env', `PATH=${process.env['PATH'] ?? ''}:/usr/sbin`, 'nats-server', ...settings],
+    command: ['/usr/bin/env', `PATH=${packageEnvironment.PATH}`, 'nats-server', ...settings],
     end: 'KILL',
     ready: () => answers(port),
   });

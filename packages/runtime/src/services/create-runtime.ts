@@ -88,8 +88,6 @@ export class Runtime {
     const supervisor = {
       runtime: this,
       clock,
-      health: this.health,
-      log: this.log,
       instanceOf: <T>(other: Service<T>) => this.#service(other.name).instance as T,
       changed: (service: string, from: ServiceState, to: ServiceState) => {
         const isUp = to === 'running' || to === 'completed' ? 1 : 0;

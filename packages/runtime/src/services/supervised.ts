@@ -1,7 +1,5 @@
 import { RuntimeError, reasonOf } from '../errors.ts';
-import type { HealthMonitor } from '../health/monitor.ts';
 import type { Clock } from '../observe/clock.ts';
-import type { Logger } from '../observe/logs.ts';
 import { within } from '../observe/deadline.ts';
 import type { Runtime } from './create-runtime.ts';
 import { RESTART, Restarts } from './restart.ts';
@@ -27,8 +25,6 @@ const HEALTH_INTERVAL_MS = 10_000;
 export interface Supervisor {
   readonly runtime: Runtime;
   readonly clock: Clock;
-  readonly health: HealthMonitor;
-  readonly log: Logger;
   instanceOf<T>(other: Service<T>): T;
   changed(name: string, from: ServiceState, to: ServiceState): void;
   failed(name: string, error: unknown): void;
@@ -85,7 +81,7 @@ export class Supervised {
   }
 
   async #start(): Promise<void> {
-    const { clock, health, log } = this.#supervisor;
+    const { clock, runtime } = this.#supervisor;
     const options = this.#options;
     const { health: check, startTimeoutMs: timeoutMs = START_TIMEOUT_MS } = options;
     this.state = 'starting';
@@ -93,8 +89,8 @@ export class Supervised {
     this.#life = life;
     const context: ServiceContext = {
       signal: life.signal,
-      runtime: this.#supervisor.runtime,
-      log: log.child({ service: this.name }),
+      runtime,
+      log: runtime.log.child({ service: this.name }),
       use: (other) => this.#supervisor.instanceOf(other),
       fail: (error) => {
         this.#fail(life, error);
@@ -109,7 +105,7 @@ export class Supervised {
       this.state = 'running';
       this.#running = this.#work(life, options.run?.(value, context));
       if (check !== undefined)
-        await health.add(this.name, {
+        await runtime.health.add(this.name, {
           ...check,
           intervalMs: check.intervalMs ?? HEALTH_INTERVAL_MS,
           critical: this.isCritical,
@@ -145,7 +141,7 @@ export class Supervised {
     if (this.#state === 'completed') return true;
     if (this.#state !== 'running' || condition === 'completed') return false;
     if (condition === 'started' || this.#options.health === undefined) return true;
-    return this.#supervisor.health.all().some(({ name, status }) => name === this.name && status === 'healthy');
+    return this.#supervisor.runtime.health.all().some(({ name, status }) => name === this.name && status === 'healthy');
   }
 
   async #work(life: AbortController, work: Promise<void> | undefined): Promise<void> {
@@ -171,7 +167,7 @@ export class Supervised {
   }
 
   async #release(deadlineMs = Infinity): Promise<Error | null> {
-    this.#supervisor.health.remove(this.name);
+    this.#supervisor.runtime.health.remove(this.name);
     const instance = this.#instance;
     this.#instance = null;
     if (instance === null) return null;
@@ -189,7 +185,7 @@ export class Supervised {
       await within(this.#supervisor.clock, timeoutMs, late, act);
       return null;
     } catch (error) {
-      this.#supervisor.log.error({ service: this.name, err: error }, 'a service did not stop cleanly');
+      this.#supervisor.runtime.log.error({ service: this.name, err: error }, 'a service did not stop cleanly');
       return error instanceof Error ? error : new Error(String(error));
     }
   }
