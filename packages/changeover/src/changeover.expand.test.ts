@@ -125,6 +125,11 @@ it(
       expect(await columns()).toEqual(['id', 'full_name']);
       await expectAcknowledged('full_name');
       expect(await db.all("SELECT relname FROM pg_class WHERE relname LIKE '%changeover%'")).toEqual([]);
+
+      // What is asked once more after the end is answered as after any other move.
+      expect((await changeover('rollback')).out).toContain('CHG_ENGINE_NOT_READY');
+      expect((await changeover('finish')).out).toContain('CHG_ENGINE_NOT_READY');
+      await succeed('uninstall');
     } finally {
       over.abort();
       await changeover('rollback');
