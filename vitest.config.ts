@@ -42,7 +42,7 @@ export default defineConfig({
             enabled: true,
             only: true,
             checker: 'tsc',
-            tsconfig: './tsconfig.json',
+            tsconfig: './tsconfig.types.json',
             include: ['packages/*/src/**/*.test-d.ts'],
           },
         },

@@ -127,8 +127,14 @@ it(
       expect(await db.all("SELECT relname FROM pg_class WHERE relname LIKE '%changeover%'")).toEqual([]);
 
       // What is asked once more after the end is answered as after any other move.
-      expect((await changeover('rollback')).out).toContain('CHG_ENGINE_NOT_READY');
-      expect((await changeover('finish')).out).toContain('CHG_ENGINE_NOT_READY');
+      for (const verb of ['rollback', 'finish']) {
+        const { code, out } = await changeover(verb);
+        expect({ code, out }).toMatchObject({
+          code: 2,
+          out: expect.stringContaining('CHG_ENGINE_NOT_READY') as string,
+        });
+        expect(out).not.toContain('Before the');
+      }
       await succeed('uninstall');
     } finally {
       over.abort();

@@ -1,5 +1,6 @@
 import type { TableExpansion } from '../../plan/expand.ts';
 import type { OpenStore, SchemaAccess } from '../../plan/stores.ts';
+import { sqlState } from '../stores/postgres/session.ts';
 import { quoted } from '../stores/postgres/text.ts';
 import { pairedColumns, stored, type PairedColumn } from './in-step.ts';
 import { accessOf, keyJson, type TableFound } from './table.ts';
@@ -111,8 +112,8 @@ async function checkRows(
       },
     ];
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && typeof error.code === 'string')) throw error;
-    if (error.code === QUERY_CANCELED)
+    if (sqlState(error) === null) throw error;
+    if (sqlState(error) === QUERY_CANCELED)
       return [
         {
           message: `${column.name}: not every row could be looked at in ${MAX_SCAN_MS / 1000} s; the backfill meets the others`,
@@ -120,7 +121,7 @@ async function checkRows(
           isWarning: true,
         },
       ];
-    return [{ message: `${column.name}: ${error.message}`, remedy }];
+    return [{ message: `${column.name}: ${(error as Error).message}`, remedy }];
   } finally {
     await access.query('SET statement_timeout = 0');
   }

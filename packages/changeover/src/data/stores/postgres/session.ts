@@ -12,6 +12,8 @@ const IDLE_IN_TRANSACTION_MS = 60_000;
 export const LOCK_NOT_AVAILABLE = '55P03';
 const DISK_FULL = '53100';
 const DEADLOCK_DETECTED = '40P01';
+/** With these the server ends the connection: https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const ENDING = /^(08...|57P0[1-3]|25P0[34])$/;
 
 /** Every value arrives as the text that Postgres writes; the settings make that text the same on every server. */
 const RAW = { getTypeParser: () => (text: string) => text };
@@ -144,9 +146,29 @@ export class Session {
 
   /** One statement after the other. */
   async #next<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
-    const turn = this.#statement.then(async () => work(await this.#connected()));
+    const turn = this.#statement.then(async () => {
+      const client = await this.#connected();
+      try {
+        return await work(client);
+      } catch (cause) {
+        throw this.#isLost(client, cause) ? this.#unreachable(cause) : cause;
+      }
+    });
     this.#statement = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** A server that ends the connection says so first; where nobody says anything, the socket is closed by now. */
+  #isLost(client: pg.Client, error: unknown): boolean {
+    if (error instanceof ChangeoverError) return false;
+    const isEnding = ENDING.test(sqlState(error) ?? '');
+    if (isEnding && client === this.#client) this.#isOpen = false;
+    return isEnding || (!(error instanceof pg.DatabaseError) && !(client === this.#client && this.#isOpen));
+  }
+
+  #unreachable(cause: unknown): ChangeoverError<'CHG_DATA_STORE_UNREACHABLE'> {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    return new ChangeoverError('CHG_DATA_STORE_UNREACHABLE', { store: this.#store, reason }, { cause });
   }
 
   async #connected(): Promise<pg.Client> {
@@ -168,8 +190,7 @@ export class Session {
       await client.connect();
       await client.query(SETTINGS);
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new ChangeoverError('CHG_DATA_STORE_UNREACHABLE', { store: this.#store, reason }, { cause });
+      throw this.#unreachable(cause);
     }
     this.#client = client;
     this.#isOpen = true;
@@ -230,7 +251,7 @@ interface CopyConnection {
 
 /** The SQLSTATE of an error of Postgres, or null. */
 export function sqlState(error: unknown): string | null {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null;
+  return error instanceof pg.DatabaseError ? (error.code ?? null) : null;
 }
 
 function isLockTimeout(error: unknown): boolean {
