@@ -160,7 +160,7 @@ describe('a queue on a NATS server', () => {
       expect(() => pusher({ stage: { overflow } })).toThrow(`the queue before work cannot ${overflow}`);
     expect(() => pusher({ queue: { stream: 'a.b' } })).toThrow('letters, digits, _ and -');
     const { manager } = await stranger();
-    await manager.streams.add({ name: stream, subjects: [stream], retention: 'limits' });
+    await manager.streams.add({ name: stream, subjects: [stream], retention: 'limits', storage: 'memory' });
     const here = pusher<number>();
     await expect(here.push(1)).rejects.toThrow(
       `the stream ${stream} cannot be the queue before work: it is there already, and its retention is limits instead of workqueue`,
@@ -170,6 +170,8 @@ describe('a queue on a NATS server', () => {
     await here.push(1);
     expect(here.health().status).toBe('healthy');
     await manager.streams.delete(stream);
+    // The server answers before its files are gone, and would take those of a stream that is made at once along.
+    await sleep(1000);
     await here.push(2);
     expect((await manager.streams.info(stream)).state.messages).toBe(1);
   });

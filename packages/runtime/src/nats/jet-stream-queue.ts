@@ -19,7 +19,9 @@ const TAKE_MS = 1_000;
 const RETRY_MS = [10, 20, 50, 100, 250] as const;
 const RELEASE_MS = 5_000;
 const STATUS_MS = 1_000;
-const FULL = 10_077;
+/** The server's store did not take it: because the stream is full, or for a reason of its own, which its text alone tells apart. */
+const NOT_STORED = 10_077;
+const IS_FULL = /^maximum (messages|bytes) exceeded/;
 const HIGH_WATER = 0.8;
 const LOW_WATER = 0.2;
 
@@ -190,7 +192,8 @@ class JetStreamQueue<T> implements Queue<T> {
       return duplicate ? 'duplicate' : 'in';
     } catch (error) {
       if (error instanceof RuntimeError && error.code === 'RUN_TRANSPORT_TOO_LARGE') throw error;
-      if (error instanceof Error && 'code' in error && error.code === FULL) return 'full';
+      if (error instanceof Error && 'code' in error && error.code === NOT_STORED && IS_FULL.test(error.message))
+        return 'full';
       this.#link.failed(error);
       if (error instanceof RuntimeError) throw error;
       return error instanceof Error ? error : new Error(String(error));
