@@ -151,7 +151,9 @@ export class Session {
       try {
         return await work(client);
       } catch (cause) {
-        throw this.#isLost(client, cause) ? this.#unreachable(cause) : cause;
+        if (!this.#isLost(client, cause)) throw cause;
+        this.#forget(client);
+        throw this.#unreachable(cause);
       }
     });
     this.#statement = turn.catch(() => undefined);
@@ -161,9 +163,13 @@ export class Session {
   /** A server that ends the connection says so first; where nobody says anything, the socket is closed by now. */
   #isLost(client: pg.Client, error: unknown): boolean {
     if (error instanceof ChangeoverError) return false;
-    const isEnding = ENDING.test(sqlState(error) ?? '');
-    if (isEnding && client === this.#client) this.#isOpen = false;
-    return isEnding || (!(error instanceof pg.DatabaseError) && !(client === this.#client && this.#isOpen));
+    if (error instanceof pg.DatabaseError) return ENDING.test(sqlState(error) ?? '');
+    return !(client === this.#client && this.#isOpen);
+  }
+
+  /** What one says that was lost before says nothing about the connection that took its place. */
+  #forget(client: pg.Client): void {
+    if (this.#client === client) this.#isOpen = false;
   }
 
   #unreachable(cause: unknown): ChangeoverError<'CHG_DATA_STORE_UNREACHABLE'> {
@@ -181,10 +187,10 @@ export class Session {
     const client = new pg.Client({ connectionString: this.#url, application_name: 'changeover', keepAlive: true });
     // Without a listener a lost connection would end the process; the next statement finds it closed.
     client.on('error', () => {
-      this.#isOpen = false;
+      this.#forget(client);
     });
     client.on('end', () => {
-      if (this.#client === client) this.#isOpen = false;
+      this.#forget(client);
     });
     try {
       await client.connect();
